@@ -1,0 +1,40 @@
+# Two commands do everything on a machine with Python 3.11, g++ and make:
+#   make squeezenet   build and verify the full-size SqueezeNet design
+#   make test         run every test
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= auto
+
+.PHONY: squeezenet test lint bench lock clean
+
+squeezenet: $(READY)
+	$(BIN)/hwflow build designs/squeezenet_int8.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:
+	$(BIN)/pip freeze --exclude-editable > requirements.new
+	(sed -n '/^#/p' requirements.lock; cat requirements.new) > requirements.tmp
+	mv requirements.tmp requirements.lock
+	rm requirements.new
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,1 @@
+"""Estimators of resources and latency, one a file."""

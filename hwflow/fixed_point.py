@@ -1,0 +1,241 @@
+"""Fixed-point formats: range, rounding, overflow.
+
+The only place where the two ways of counting integer bits meet: `FixedPoint` counts as ap_fixed
+does (the sign bit included), QKeras counts without the sign.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Rounding(str, Enum):
+    """What happens to the bits below the last kept one; names of ap_fixed's modes (UG1399)."""
+
+    TRN = "TRN"  # toward minus infinity
+    TRN_ZERO = "TRN_ZERO"  # toward zero
+    RND = "RND"  # nearest, ties toward plus infinity
+    RND_ZERO = "RND_ZERO"  # nearest, ties toward zero
+    RND_INF = "RND_INF"  # nearest, ties away from zero
+    RND_MIN_INF = "RND_MIN_INF"  # nearest, ties toward minus infinity
+    RND_CONV = "RND_CONV"  # nearest, ties to even
+
+
+class Overflow(str, Enum):
+    """What happens to a value beyond the range; names of ap_fixed's modes (UG1399)."""
+
+    WRAP = "WRAP"
+    SAT = "SAT"
+    SAT_ZERO = "SAT_ZERO"  # beyond the range becomes zero
+    SAT_SYM = "SAT_SYM"  # saturates at plus and minus the maximum
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """A fixed-point format: the value is `raw * 2**-fraction_bits`.
+
+    Attributes:
+        width: total bits, the sign included, 1 to 64.
+        integer_bits: bits left of the binary point, the sign included (ap_fixed's `I`); may be
+            negative or exceed the width.
+        signed: two's complement when true.
+        rounding: how a finer value is brought to this format.
+        overflow: how a larger value is brought to this format.
+
+    Raises:
+        ValueError: if the width is not from 1 to 64.
+    """
+
+    width: int
+    integer_bits: int
+    signed: bool = True
+    rounding: Rounding = Rounding.RND_CONV
+    overflow: Overflow = Overflow.SAT
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= 64:
+            raise ValueError(f"width must be from 1 to 64, not {self.width}")
+        object.__setattr__(self, "rounding", Rounding(self.rounding))
+        object.__setattr__(self, "overflow", Overflow(self.overflow))
+
+    @property
+    def fraction_bits(self) -> int:
+        """Bits right of the binary point; negative when the unit is larger than one."""
+        return self.width - self.integer_bits
+
+    @property
+    def lsb(self) -> float:
+        """The value of one unit in the last place."""
+        return float(2.0**-self.fraction_bits)
+
+    @property
+    def minimum(self) -> int:
+        """The least raw integer that rounding and overflow can produce."""
+        if not self.signed:
+            return 0
+        lowest = -(1 << (self.width - 1))
+        return lowest + 1 if self.overflow is Overflow.SAT_SYM and self.width > 1 else lowest
+
+    @property
+    def maximum(self) -> int:
+        """The greatest raw integer."""
+        return int((1 << (self.width - self.signed)) - 1)
+
+    @property
+    def ap_type(self) -> str:
+        """The C++ type, such as `ap_ufixed<8,3,AP_RND_CONV,AP_SAT>`."""
+        name = "ap_fixed" if self.signed else "ap_ufixed"
+        modes = f"AP_{self.rounding.value},AP_{self.overflow.value}"
+        return f"{name}<{self.width},{self.integer_bits},{modes}>"
+
+    @property
+    def raw_type(self) -> str:
+        """The C++ type of the raw integer, such as `ap_uint<8>`."""
+        return f"{'ap_int' if self.signed else 'ap_uint'}<{self.width}>"
+
+    def __str__(self) -> str:
+        return f"{'' if self.signed else 'u'}fixed<{self.width},{self.integer_bits}>"
+
+    # --- conversions -------------------------------------------------------------------------
+
+    def quantize(self, values: npt.ArrayLike) -> IntArray:
+        """Raw integers of real values, rounded and saturated (or wrapped) as the format says.
+
+        Raises:
+            ValueError: if a value is not finite.
+        """
+        scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction_bits
+        if not np.all(np.isfinite(scaled)):
+            raise ValueError("only finite values can be quantized")
+        floor = np.floor(scaled)
+        twice = np.where(scaled - floor > 0.5, 3, np.where(scaled - floor == 0.5, 2, 1))
+        twice = np.where(scaled == floor, 0, twice)  # twice the remainder, coarsely: 0, <1, 1, >1
+        if self.overflow is Overflow.WRAP and np.any(np.abs(floor) >= 2.0**62):
+            raise ValueError("a value is too large to wrap exactly")
+        quotient = np.clip(floor, -(2.0**62), 2.0**62).astype(np.int64)
+        up = _rounds_up(self.rounding, quotient, twice, 2, scaled < 0)
+        return self.overflowed(quotient + up)
+
+    def rescale(self, raw: npt.ArrayLike, fraction_bits: int, divisor: int = 1) -> IntArray:
+        """Brings `raw * 2**-fraction_bits / divisor` to this format, exactly.
+
+        Raises:
+            ValueError: if the shifted integers do not fit in 63 bits.
+        """
+        numerator = np.asarray(raw, dtype=np.int64)
+        shift = fraction_bits - self.fraction_bits
+        denominator = divisor
+        if shift > 0:
+            denominator <<= shift
+        elif shift < 0:
+            peak = int(np.max(np.abs(numerator), initial=0))
+            if peak << -shift >= 1 << 62:
+                raise ValueError(f"a shift of {-shift} bits overflows 63 bits")
+            numerator = numerator << -shift
+        if denominator == 1:
+            return self.overflowed(numerator)
+        if denominator >= 1 << 62:
+            raise ValueError(f"a shift of {shift} bits with divisor {divisor} overflows 63 bits")
+        quotient = numerator // denominator
+        remainder = numerator - quotient * denominator
+        up = _rounds_up(self.rounding, quotient, 2 * remainder, denominator, numerator < 0)
+        return self.overflowed(quotient + up)
+
+    def overflowed(self, raw: IntArray) -> IntArray:
+        """Applies the overflow mode to raw integers that already have this format's unit."""
+        if self.overflow is Overflow.WRAP:
+            if self.width == 64:
+                return raw
+            wrapped = raw & ((1 << self.width) - 1)
+            if self.signed:
+                wrapped = wrapped - ((wrapped >> (self.width - 1)) << self.width)
+            return wrapped
+        if self.overflow is Overflow.SAT_ZERO:
+            return np.where((raw < self.minimum) | (raw > self.maximum), 0, raw)
+        return np.clip(raw, self.minimum, self.maximum)
+
+    def to_float(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The real values of raw integers."""
+        return np.asarray(raw, dtype=np.float64) * self.lsb
+
+    # --- QKeras ------------------------------------------------------------------------------
+
+    @classmethod
+    def from_qkeras(
+        cls, bits: int, integer: int, keep_negative: bool = True, symmetric: bool = False
+    ) -> FixedPoint:
+        """The exact equivalent of `quantized_bits(bits, integer, symmetric, keep_negative)`.
+
+        `quantized_relu(bits, integer)` is the one with `keep_negative=False`.
+        """
+        return cls(
+            width=bits,
+            integer_bits=integer + keep_negative,
+            signed=keep_negative,
+            overflow=Overflow.SAT_SYM if symmetric and keep_negative else Overflow.SAT,
+        )
+
+    @property
+    def qkeras_integer(self) -> int:
+        """The `integer` argument that a QKeras quantizer of this format takes."""
+        return self.integer_bits - self.signed
+
+    # --- choosing a format -------------------------------------------------------------------
+
+    @classmethod
+    def containing(cls, low: int, high: int, fraction_bits: int) -> FixedPoint:
+        """The narrowest format with the given unit that holds raw integers `low` to `high`.
+
+        Nothing is ever rounded or lost in it, so it truncates and wraps (the cheapest hardware).
+
+        Raises:
+            ValueError: if more than 64 bits are needed.
+        """
+        signed = low < 0
+        width = max(int(high).bit_length(), int(-low - 1).bit_length() if signed else 0, 0)
+        width = max(width + signed, 1)
+        return cls(width, width - fraction_bits, signed, Rounding.TRN, Overflow.WRAP)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; `FixedPoint(**it)` is the way back."""
+        return {
+            "width": self.width,
+            "integer_bits": self.integer_bits,
+            "signed": self.signed,
+            "rounding": self.rounding.value,
+            "overflow": self.overflow.value,
+        }
+
+
+def _rounds_up(
+    rounding: Rounding,
+    quotient: IntArray,
+    twice_remainder: IntArray,
+    denominator: int,
+    negative: npt.NDArray[np.bool_],
+) -> IntArray:
+    """1 where the floor `quotient` must be raised by one, given its remainder, else 0."""
+    above = twice_remainder > denominator
+    tie = twice_remainder == denominator
+    if rounding is Rounding.TRN:
+        up = np.zeros_like(above)
+    elif rounding is Rounding.TRN_ZERO:
+        up = negative & (twice_remainder > 0)
+    elif rounding is Rounding.RND:
+        up = above | tie
+    elif rounding is Rounding.RND_ZERO:
+        up = above | (tie & negative)
+    elif rounding is Rounding.RND_INF:
+        up = above | (tie & ~negative)
+    elif rounding is Rounding.RND_MIN_INF:
+        up = above
+    else:
+        up = above | (tie & (quotient & 1 == 1))
+    return up.astype(np.int64)

@@ -1,0 +1,1 @@
+"""The network families, one a file."""

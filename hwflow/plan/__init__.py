@@ -1,0 +1,1 @@
+"""Folding, memories, FIFO depths and devices."""

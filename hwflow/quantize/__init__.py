@@ -1,0 +1,1 @@
+"""From a float Keras model to a QKeras model whose every tensor has a format."""

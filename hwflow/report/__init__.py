@@ -1,0 +1,1 @@
+"""Vendor reports, metrics and what a person reads."""

@@ -1,0 +1,1 @@
+"""The witnesses and their comparison."""

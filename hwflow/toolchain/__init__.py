@@ -1,0 +1,1 @@
+"""Compilers and vendor tools: the only users of subprocesses."""
