@@ -31,7 +31,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 lock:
-	$(BIN)/pip freeze --exclude-editable > requirements.new
+	$(BIN)/pip freeze --all --exclude-editable | grep -v "^pip==" > requirements.new
 	(sed -n '/^#/p' requirements.lock; cat requirements.new) > requirements.tmp
 	mv requirements.tmp requirements.lock
 	rm requirements.new
