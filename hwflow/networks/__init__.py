@@ -1,1 +1,114 @@
-"""The network families, one a file."""
+"""The network families, one a file, found by their folder; and a design's network, with weights.
+
+A new family is one new module here that defines `FAMILY`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import BaseModel
+
+from hwflow.errors import DesignError, Fault
+from hwflow.networks.family import Family, Network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Family", "Network", "families", "load_network"]
+
+
+class NetworkSection(Protocol):
+    """What `load_network` reads of a design's `network`: a family or a file."""
+
+    @property
+    def family(self) -> str | None: ...
+    @property
+    def parameters(self) -> BaseModel | None: ...
+    @property
+    def file(self) -> Path | None: ...
+
+
+class WeightsSection(Protocol):
+    """What `load_network` reads of a design's `weights`: `source: random` and a seed, or a file."""
+
+    @property
+    def source(self) -> str | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def file(self) -> Path | None: ...
+
+
+class Design(Protocol):
+    """What `load_network` reads of a design."""
+
+    @property
+    def network(self) -> NetworkSection: ...
+    @property
+    def weights(self) -> WeightsSection: ...
+
+
+@lru_cache(maxsize=1)
+def families() -> Mapping[str, Family]:
+    """Every family by its name, sorted. Loads no TensorFlow."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        family = getattr(importlib.import_module(f"{__name__}.{module.name}"), "FAMILY", None)
+        if isinstance(family, Family):
+            found[family.name] = family
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def load_network(design: Design) -> Network:
+    """The design's float network with its weights.
+
+    The weights of a family's network are those of `weights.file`, else seeded random ones. The
+    user's own model keeps the weights of its file, unless `weights.file` gives others.
+
+    Raises:
+        DesignError: if the family does not exist, its parameters do not fit one another, or a
+            file cannot be read or does not fit the network.
+    """
+    from hwflow.networks.random_weights import randomise
+    from hwflow.networks.weights import apply_weights, require_finite
+
+    section, weights = design.network, design.weights
+    if section.file is not None:
+        from hwflow.networks.keras_file import load_model
+
+        model = load_model(section.file)
+        source = f"file {section.file.name}"
+        origin = "its own weights"
+    else:
+        family = _family(section.family)
+        parameters = section.parameters or family.parameters()
+        try:
+            model = family.build(parameters)
+        except ValueError as error:
+            raise DesignError(Fault("", "network", str(error))) from error
+        source = f"family {family.name}"
+        origin = ""
+    if weights.file is not None:
+        apply_weights(model, weights.file)
+        origin = f"weights of {weights.file.name}"
+    elif not origin:
+        randomise(model, weights.seed)
+        origin = f"random weights, seed {weights.seed}"
+    where = str(section.file) if section.file is not None else ""
+    require_finite(model, where)
+    return Network(model, f"{source}, {origin}", int(model.count_params()))
+
+
+def _family(name: str | None) -> Family:
+    known = families()
+    if name is None or name not in known:
+        raise DesignError(
+            Fault("", "network.family", f"must be one of {', '.join(known)}, not {name!r}")
+        )
+    return known[name]
