@@ -68,17 +68,7 @@ class IntegerGraph:
         order = tuple(operations)
         tensors: dict[str, Tensor] = {}
         for operation in order:
-            if operation.name in tensors:
-                raise DesignError(f"two operations are named {operation.name!r}")
-            missing = [source for source in operation.inputs if source not in tensors]
-            if missing:
-                raise DesignError(
-                    f"{operation.name}: reads {missing[0]!r}, which no earlier operation makes"
-                )
-            try:
-                tensors[operation.name] = _infer(operation, [tensors[s] for s in operation.inputs])
-            except ValueError as error:
-                raise DesignError(f"{operation.name}: {error}") from error
+            tensors[operation.name] = infer(operation, tensors)
         chosen = tuple(outputs)
         for output in chosen:
             if output not in tensors:
@@ -224,6 +214,29 @@ class IntegerGraph:
         except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise DesignError(f"{folder / 'integer_graph.json'}: {error}") from error
         return graph
+
+
+def infer(operation: Operation, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Shape, proved format and reach of an operation's result.
+
+    Args:
+        operation: to be appended to a graph.
+        tensors: what the operations before it make, by name.
+
+    Raises:
+        DesignError: as `IntegerGraph.build`.
+    """
+    if operation.name in tensors:
+        raise DesignError(f"two operations are named {operation.name!r}")
+    missing = [source for source in operation.inputs if source not in tensors]
+    if missing:
+        raise DesignError(
+            f"{operation.name}: reads {missing[0]!r}, which no earlier operation makes"
+        )
+    try:
+        return _infer(operation, [tensors[source] for source in operation.inputs])
+    except ValueError as error:
+        raise DesignError(f"{operation.name}: {error}") from error
 
 
 def _infer(operation: Operation, sources: list[Tensor]) -> Tensor:

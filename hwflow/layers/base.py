@@ -1,0 +1,142 @@
+"""What a layer kind is, and what it is given to do its work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.errors import DesignError
+from hwflow.fixed_point import FixedPoint, IntArray
+from hwflow.opset import Operation, Padding, Tensor
+
+
+@dataclass(frozen=True)
+class FloatNode:
+    """One layer of the float network, after flattening and folding.
+
+    Attributes:
+        name: of the layer; unique.
+        kind: Keras class name.
+        inputs: names of the nodes that it reads.
+        config: the Keras layer's configuration.
+        weights: float arrays by their role (`kernel`, `bias`), batch norm already folded in.
+        shape: of the output, without the batch: `(H, W, C)` or `(C,)`.
+        source: the Keras layer of the original model whose output this node's output equals.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    config: Mapping[str, Any]
+    weights: Mapping[str, npt.NDArray[np.float64]]
+    shape: tuple[int, ...]
+    source: str
+
+
+class QuantizedBuilder(Protocol):
+    """Hands a layer kind what it needs to add itself to the QKeras model."""
+
+    def weight_quantizers(self, node: FloatNode) -> tuple[Any, Any]:
+        """The QKeras quantizers of the kernel and the bias."""
+
+    def stored_weights(self, node: FloatNode) -> list[npt.NDArray[np.float64]]:
+        """Kernel and bias, already quantized, as the QKeras layer is to store them."""
+
+    def activation_quantizer(self, name: str) -> Any:
+        """The QKeras quantizer of a tensor that has a declared format."""
+
+
+class LoweringContext(Protocol):
+    """Hands a layer kind what it needs to add its operations to the integer graph."""
+
+    def add(self, operation: Operation) -> str:
+        """Appends an operation; returns its name."""
+
+    def tensor(self, name: str) -> Tensor:
+        """What is known of the tensor that an operation made."""
+
+    def format_of(self, quantizer: Any, what: str) -> FixedPoint:
+        """The exact format of a QKeras quantizer; DesignError naming `what` if it has none."""
+
+    def raw_weights(self, layer: Any, role: str) -> tuple[IntArray, FixedPoint]:
+        """A layer's quantized kernel or bias as raw integers, with its format."""
+
+    def take_padding(self, name: str) -> tuple[str, Padding]:
+        """The tensor below a ZeroPadding2D layer and its padding (zeros if there is none)."""
+
+    def pad(self, layer: str, source: str, padding: Padding) -> str:
+        """Announces a ZeroPadding2D layer, which its consumers absorb."""
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """How the layers of one kind become QKeras layers, and those become integer operations.
+
+    Attributes:
+        name: of the kind.
+        float_classes: Keras classes that `quantize` takes.
+        quantized_classes: Keras and QKeras classes that `lower` takes.
+        computes: whether its output has more bits than its input, so that it must be quantized.
+        is_activation: whether a format is declared for its output.
+        weights: roles of its weights, in the order in which Keras stores them.
+        check: returns what about a float node cannot be built, or nothing.
+        quantize: adds the layer to the QKeras model: (node, input tensors, builder) -> tensor.
+        lower: adds the operations of a QKeras layer: (layer, input names, context) -> name.
+    """
+
+    name: str
+    float_classes: tuple[str, ...]
+    quantized_classes: tuple[str, ...]
+    quantize: Callable[[FloatNode, Sequence[Any], QuantizedBuilder], Any]
+    lower: Callable[[Any, Sequence[str], LoweringContext], str]
+    computes: bool = False
+    is_activation: bool = False
+    weights: tuple[str, ...] = ()
+    check: Callable[[FloatNode], str | None] = field(default=lambda node: None)
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """A Keras size given as one number or two, as two."""
+    if isinstance(value, int):
+        return (value, value)
+    first, second = value
+    return (int(first), int(second))
+
+
+def same_padding(
+    size: tuple[int, int], window: tuple[int, int], strides: tuple[int, int]
+) -> Padding:
+    """What `padding='same'` adds: the larger half below and to the right (as TensorFlow does)."""
+    amounts = []
+    for length, extent, stride in zip(size, window, strides, strict=True):
+        outputs = -(-length // stride)
+        total = max((outputs - 1) * stride + extent - length, 0)
+        amounts += [total // 2, total - total // 2]
+    top, bottom, left, right = amounts
+    return (top, bottom, left, right)
+
+
+def layer_padding(
+    layer: Any, size: tuple[int, int], window: tuple[int, int], strides: tuple[int, int]
+) -> Padding:
+    """The padding of a Keras layer; none where it has no `padding` argument.
+
+    Raises:
+        DesignError: for a padding other than valid and same.
+    """
+    padding = getattr(layer, "padding", "valid")
+    if padding == "valid":
+        return (0, 0, 0, 0)
+    if padding == "same":
+        return same_padding(size, window, strides)
+    raise DesignError(f"layer {layer.name!r}: padding must be valid or same, not {padding!r}")
+
+
+def added_padding(first: Padding, second: Padding) -> Padding:
+    """Two paddings, one around the other."""
+    top, bottom, left, right = (a + b for a, b in zip(first, second, strict=True))
+    return (top, bottom, left, right)

@@ -1,0 +1,131 @@
+"""Two-dimensional convolution, grouped too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hwflow.errors import DesignError
+from hwflow.fixed_point import FixedPoint, IntArray
+from hwflow.layers.base import (
+    FloatNode,
+    LayerKind,
+    LoweringContext,
+    QuantizedBuilder,
+    added_padding,
+    layer_padding,
+    pair,
+)
+from hwflow.opset import Conv2D, Requantize
+
+
+def _check(node: FloatNode) -> str | None:
+    if pair(node.config["dilation_rate"]) != (1, 1):
+        return f"dilation {node.config['dilation_rate']} is not supported"
+    if node.config["data_format"] != "channels_last":
+        return "data_format must be channels_last"
+    if node.config.get("groups", 1) != 1:
+        return "grouped convolution has no QKeras layer"
+    return None
+
+
+def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -> Any:
+    from qkeras import QConv2D
+
+    kernel_quantizer, bias_quantizer = build.weight_quantizers(node)
+    layer = QConv2D(
+        node.config["filters"],
+        pair(node.config["kernel_size"]),
+        strides=pair(node.config["strides"]),
+        padding=node.config["padding"],
+        kernel_quantizer=kernel_quantizer,
+        bias_quantizer=bias_quantizer,
+        name=node.name,
+    )
+    result = layer(inputs[0])
+    layer.set_weights(build.stored_weights(node))
+    return result
+
+
+def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
+    if pair(layer.dilation_rate) != (1, 1) or getattr(layer, "groups", 1) != 1:
+        refuse(layer)
+    weights, weight_format = context.raw_weights(layer, "kernel")
+    return lower_convolution(layer, inputs, context, weights, weight_format, groups=1)
+
+
+def refuse(layer: Any) -> None:
+    """Refuses what no operation expresses.
+
+    Raises:
+        DesignError: always.
+    """
+    raise DesignError(f"layer {layer.name!r}: dilated or grouped QKeras layers are not supported")
+
+
+def lower_convolution(
+    layer: Any,
+    inputs: Sequence[str],
+    context: LoweringContext,
+    weights: IntArray,
+    weight_format: FixedPoint,
+    groups: int,
+) -> str:
+    """Adds the convolution of a QKeras layer, and its own activation if it has one.
+
+    Args:
+        layer: QConv2D, QDepthwiseConv2D, or QDense (a window over the whole input).
+        inputs: its one input.
+        context: where operations go.
+        weights: raw integers, shape `(kh, kw, Cin / groups, Cout)`.
+        weight_format: of `weights`.
+        groups: number of channel groups.
+    """
+    source, padding = context.take_padding(inputs[0])
+    tensor = context.tensor(source)
+    strides = pair(getattr(layer, "strides", 1))
+    top, bottom, left, right = padding
+    height, width, _ = tensor.shape
+    padded = (height + top + bottom, width + left + right)
+    own = layer_padding(layer, padded, (weights.shape[0], weights.shape[1]), strides)
+    product_fraction = tensor.format.fraction_bits + weight_format.fraction_bits
+    biases = np.zeros(weights.shape[3], np.int64)
+    product_shift = 0
+    if layer.use_bias:
+        biases, bias_format = context.raw_weights(layer, "bias")
+        product_shift = max(0, bias_format.fraction_bits - product_fraction)
+        biases = biases << max(0, product_fraction - bias_format.fraction_bits)
+    activation = getattr(layer, "activation", None)
+    has_activation = activation is not None and getattr(activation, "__name__", "") != "linear"
+    name = context.add(
+        Conv2D(
+            f"{layer.name}_accumulator" if has_activation else layer.name,
+            (source,),
+            weights=weights,
+            biases=biases,
+            weight_format=weight_format,
+            strides=strides,
+            padding=added_padding(padding, own),
+            groups=groups,
+            product_shift=product_shift,
+        )
+    )
+    if not has_activation:
+        return name
+    target = context.format_of(activation, f"the activation of layer {layer.name!r}")
+    made = context.tensor(name)
+    return context.add(Requantize(layer.name, (name,), target, made.format.fraction_bits))
+
+
+KIND = LayerKind(
+    name="convolution",
+    float_classes=("Conv2D",),
+    quantized_classes=("QConv2D",),
+    quantize=_quantize,
+    lower=_lower,
+    computes=True,
+    weights=("kernel", "bias"),
+    check=_check,
+)

@@ -1,0 +1,96 @@
+"""Formats of tensors from what the float network makes of calibration images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.errors import DesignError
+from hwflow.fixed_point import FixedPoint
+from hwflow.quantize.float_graph import FloatGraph
+from hwflow.quantize.policy import Point, candidates, squared_error
+
+BATCH = 4
+"""Images evaluated at a time: bounds the memory."""
+
+
+@dataclass
+class _Reach:
+    low: float = np.inf
+    high: float = -np.inf
+    errors: dict[int, float] = field(default_factory=dict)
+
+
+def calibrate(
+    model: Any,
+    graph: FloatGraph,
+    points: Sequence[Point],
+    images: npt.NDArray[np.float32],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, FixedPoint]:
+    """Chooses for every point the integer bits that lose least over the images.
+
+    The range is measured over all images first; then the squared error of each candidate is summed
+    over all values. Points of one group share their format.
+
+    Args:
+        model: the float Keras model that `graph` was read from.
+        graph: its nodes.
+        points: where tensors are quantized.
+        images: shape `(N, H, W, C)`, preprocessed.
+        progress: told how many images of how many passes are done.
+
+    Returns:
+        Formats by the points' names.
+
+    Raises:
+        DesignError: if the network's values are not finite.
+    """
+    import keras
+
+    sources = {point.node: graph.node(point.node).source for point in points}
+    taps = keras.Model(model.inputs, [model.get_layer(sources[p.node]).output for p in points])
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    total = 2 * len(images)
+    reach = {point.group: _Reach() for point in points}
+    for index, batch in enumerate(batches):
+        for point, values in zip(points, _outputs(taps, batch, points), strict=True):
+            entry = reach[point.group]
+            entry.low = min(entry.low, float(values.min()))
+            entry.high = max(entry.high, float(values.max()))
+        progress(min((index + 1) * BATCH, len(images)), total)
+    for index, batch in enumerate(batches):
+        for point, values in zip(points, _outputs(taps, batch, points), strict=True):
+            if point.integer_bits is not None:
+                continue
+            entry = reach[point.group]
+            for bits in candidates(entry.low, entry.high, least=0):
+                target = FixedPoint.from_qkeras(point.width, bits, entry.low < 0)
+                error = squared_error(values, target)
+                entry.errors[bits] = entry.errors.get(bits, 0.0) + error
+        progress(len(images) + min((index + 1) * BATCH, len(images)), total)
+    return {point.name: _chosen(point, reach[point.group]) for point in points}
+
+
+def _chosen(point: Point, entry: _Reach) -> FixedPoint:
+    signed = entry.low < 0
+    if point.integer_bits is not None:
+        return FixedPoint(point.width, point.integer_bits, signed)
+    # of equal errors the widest range, which leaves room for images not seen
+    bits = min(sorted(entry.errors, reverse=True), key=lambda bits: entry.errors[bits])
+    return FixedPoint.from_qkeras(point.width, bits, signed)
+
+
+def _outputs(
+    taps: Any, batch: npt.NDArray[np.float32], points: Iterable[Point]
+) -> list[npt.NDArray[np.float32]]:
+    values = taps.predict_on_batch(batch)
+    found = list(values) if isinstance(values, list) else [values]
+    for point, array in zip(points, found, strict=True):
+        if not np.all(np.isfinite(array)):
+            raise DesignError(f"layer {point.node!r} gives values that are not finite")
+    return found

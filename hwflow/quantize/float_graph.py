@@ -1,0 +1,188 @@
+"""The float network as a flat list of nodes: skipped layers gone, batch norm folded.
+
+The nodes are what the policy quantizes. Nothing here loses precision: folding is done in float64.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hwflow.errors import DesignError, Fault
+from hwflow.layers import float_kind, kinds
+from hwflow.layers.base import FloatNode
+
+SKIPPED = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout")
+"""Keras layers that do nothing at inference."""
+
+WEIGHT_ROLES = {"depthwise_kernel": "kernel", "depthwise_bias": "bias"}
+"""Keras's names of weights where they differ from ours."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatGraph:
+    """A float network ready to be quantized.
+
+    Attributes:
+        nodes: in order of execution; the first is the input.
+        outputs: names of the nodes whose tensors the network puts out.
+    """
+
+    nodes: tuple[FloatNode, ...]
+    outputs: tuple[str, ...]
+
+    def consumers(self, name: str) -> tuple[FloatNode, ...]:
+        """The nodes that read a node's output."""
+        return tuple(node for node in self.nodes if name in node.inputs)
+
+    def node(self, name: str) -> FloatNode:
+        """The node of that name; KeyError if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+
+def read(model: Any) -> FloatGraph:
+    """Flattens a functional Keras model.
+
+    Args:
+        model: float Keras model with one input.
+
+    Raises:
+        DesignError: naming every layer that cannot be built, and why.
+    """
+    faults: list[Fault] = []
+    alias: dict[str, str] = {}
+    nodes: list[FloatNode] = []
+    in_model = {layer.name for layer in model.layers}
+    for layer in model.layers:
+        uses = [
+            node
+            for node in layer.inbound_nodes
+            if all(source.name in in_model for source in _sources(node))
+        ]
+        inputs = tuple(alias[source.name] for source in _sources(uses[0])) if uses else ()
+        class_name = type(layer).__name__
+        if len(uses) > 1:
+            faults.append(Fault("", f"layer {layer.name!r}", "is shared, used in several places"))
+        if class_name in SKIPPED:
+            alias[layer.name] = inputs[0]
+            continue
+        shape = layer.output_shape[0] if class_name == "InputLayer" else layer.output_shape
+        added = _nodes_of(layer, inputs, tuple(shape[1:]))
+        for node in added:
+            fault = _fault(node)
+            if fault is not None:
+                faults.append(Fault("", f"layer {layer.name!r} ({class_name})", fault))
+        nodes += added
+        alias[layer.name] = added[-1].name
+    if faults:
+        raise DesignError(faults)
+    outputs = tuple(alias[name] for name in model.output_names)
+    return fold_batch_norm(FloatGraph(tuple(nodes), outputs))
+
+
+def _sources(node: Any) -> list[Any]:
+    layers = node.inbound_layers
+    return list(layers) if isinstance(layers, list | tuple) else [layers]
+
+
+def _nodes_of(layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[FloatNode]:
+    """The node of a layer, followed by one for the activation that it has of its own."""
+    config = dict(layer.get_config())
+    weights = {}
+    for variable in layer.weights:
+        role = variable.name.split("/")[-1].split(":")[0]
+        weights[WEIGHT_ROLES.get(role, role)] = np.asarray(variable.numpy(), np.float64)
+    class_name = type(layer).__name__
+    activation = config.get("activation", "linear")
+    own = class_name != "Activation" and activation not in ("linear", None)
+    first = FloatNode(
+        name=layer.name,
+        kind=class_name,
+        inputs=inputs,
+        config=config,
+        weights=weights,
+        shape=shape,
+        source="" if own else layer.name,
+    )
+    if not own:
+        return [first]
+    name = f"{layer.name}_{activation if isinstance(activation, str) else 'activation'}"
+    return [
+        first,
+        FloatNode(
+            name, "Activation", (layer.name,), {"activation": activation}, {}, shape, layer.name
+        ),
+    ]
+
+
+def _fault(node: FloatNode) -> str | None:
+    if node.kind in ("InputLayer", "BatchNormalization"):
+        return None
+    kind = float_kind(node.kind)
+    if kind is None:
+        known = sorted({name for kind in kinds() for name in kind.float_classes})
+        return f"this kind of layer is not supported; supported are {', '.join(known)}"
+    return kind.check(node)
+
+
+def fold_batch_norm(graph: FloatGraph) -> FloatGraph:
+    """Folds every batch norm into the convolution or dense layer that feeds it alone.
+
+    Raises:
+        DesignError: naming every batch norm that cannot be folded.
+    """
+    faults = []
+    folded: dict[str, FloatNode] = {node.name: node for node in graph.nodes}
+    alias: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.kind != "BatchNormalization":
+            continue
+        source = folded[alias.get(node.inputs[0], node.inputs[0])]
+        kind = float_kind(source.kind)
+        alone = len(graph.consumers(node.inputs[0])) == 1 and node.inputs[0] not in graph.outputs
+        if kind is None or not kind.weights or not alone:
+            faults.append(
+                Fault(
+                    "",
+                    f"layer {node.name!r} (BatchNormalization)",
+                    "must follow a convolution or dense layer whose output nothing else reads",
+                )
+            )
+            continue
+        folded[source.name] = _folded(source, node)
+        alias[node.name] = source.name
+    if faults:
+        raise DesignError(faults)
+    nodes = tuple(
+        dataclasses.replace(
+            folded[node.name], inputs=tuple(alias.get(source, source) for source in node.inputs)
+        )
+        for node in graph.nodes
+        if node.name not in alias
+    )
+    return FloatGraph(nodes, tuple(alias.get(name, name) for name in graph.outputs))
+
+
+def _folded(node: FloatNode, norm: FloatNode) -> FloatNode:
+    weights: Mapping[str, Any] = norm.weights
+    scale = weights.get("gamma", 1.0) / np.sqrt(
+        weights["moving_variance"] + float(norm.config["epsilon"])
+    )
+    kernel = node.weights["kernel"]
+    bias = node.weights.get("bias", np.zeros(scale.shape))
+    factor = scale.reshape(kernel.shape[2:]) if node.kind == "DepthwiseConv2D" else scale
+    return dataclasses.replace(
+        node,
+        weights={
+            "kernel": kernel * factor,
+            "bias": (bias - weights["moving_mean"]) * scale + weights.get("beta", 0.0),
+        },
+        config={**node.config, "use_bias": True},
+        source=norm.source,
+    )
