@@ -82,7 +82,9 @@ class Preprocessing(Section):
     """What is done to a picture: resize, crop, channel order, `(pixel - mean) * scale`."""
 
     resize: Pixels | None = Field(
-        None, description="Size in pixels to resize to; null keeps the picture's own size."
+        None,
+        description="Size in pixels to resize to; null keeps the picture's own, or just covers the "
+        "input where `crop` is null too.",
     )
     resize_mode: Literal["short_side", "warp"] = Field(
         "short_side",
