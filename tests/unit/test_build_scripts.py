@@ -108,7 +108,10 @@ def test_options_of_the_current_folder_win_and_a_layer_is_its_own_top(project: P
     assert done.returncode == 0, done.stdout + done.stderr
     calls = _calls(run)
     assert calls[:2] == ["open_project layer_conv1", "set_top conv1"]
-    assert not [call for call in calls if "-tb" in call or "csim" in call]
+    assert [call.split()[1] for call in calls if call.startswith("add_files")] == [
+        "../hls/firmware/layers/conv1.cpp"
+    ]
+    assert not [call for call in calls if "csim" in call]
     assert calls[-2:] == ["csynth_design ", "export_design -format ip_catalog -version 1.0.0"]
 
 
