@@ -1,0 +1,187 @@
+"""How far each layer is folded: legal folds, reuse factors, and the choice among them.
+
+A convolution multiplies `simd` input channels with `pe` filters a cycle. Its reuse factor, the
+number of products that each multiplier makes for an output pixel, is
+`taps * (inputs / simd) * (filters / pe)`.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from hwflow.errors import DesignError, Fault
+
+DEFAULT_INTERVAL_CYCLES = 1_000_000
+"""Cycles between images where the design names neither a reuse factor nor a target: 200 a second
+at 200 MHz."""
+
+LARGEST_WORD_BITS = 4096
+"""A stream's widest beat: the widest AXI4-Stream of Vitis HLS (UG1399)."""
+
+LARGEST_PARTITION = 4096
+"""Elements that an array may be reshaped or partitioned into (Vitis HLS refuses more)."""
+
+
+@functools.cache
+def divisors(number: int) -> tuple[int, ...]:
+    """All divisors, ascending."""
+    return tuple(d for d in range(1, number + 1) if number % d == 0)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How a convolution is folded.
+
+    Attributes:
+        simd: input channels a cycle.
+        pe: filters a cycle.
+    """
+
+    simd: int
+    pe: int
+
+    @property
+    def multipliers(self) -> int:
+        """Products a cycle."""
+        return self.simd * self.pe
+
+
+@dataclass(frozen=True)
+class Foldable:
+    """What a convolution's folds depend on.
+
+    Attributes:
+        name: of the layer.
+        pixels: of the output.
+        taps: kernel rows times columns.
+        inputs: channels of a group.
+        filters: output channels of a group.
+        groups: number of channel groups.
+        input_width: bits of an input value.
+        output_width: bits of an output value.
+    """
+
+    name: str
+    pixels: int
+    taps: int
+    inputs: int
+    filters: int
+    groups: int
+    input_width: int
+    output_width: int
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every filter reads one channel."""
+        return self.inputs == 1 and self.groups > 1
+
+    def folds(self) -> tuple[Fold, ...]:
+        """Every legal fold, least multipliers first."""
+        if self.is_depthwise:
+            widest = LARGEST_WORD_BITS // max(self.input_width, self.output_width)
+            return tuple(
+                Fold(1, pe * self.filters)
+                for pe in divisors(self.groups)
+                if pe * self.filters <= min(widest, LARGEST_PARTITION)
+            )
+        found = [
+            Fold(simd, pe)
+            for simd in divisors(self.inputs)
+            for pe in divisors(self.filters)
+            if simd * pe <= LARGEST_PARTITION
+            and simd * self.input_width <= LARGEST_WORD_BITS
+            and pe * self.output_width <= LARGEST_WORD_BITS
+        ]
+        return tuple(sorted(found, key=lambda fold: (fold.multipliers, fold.pe)))
+
+    def reuse_factor(self, fold: Fold) -> int:
+        """Products of one multiplier an output pixel."""
+        total = self.taps * self.inputs * self.filters * self.groups
+        return total // fold.multipliers
+
+    def cycles(self, fold: Fold) -> int:
+        """Cycles an image at an initiation interval of one."""
+        return self.pixels * self.reuse_factor(fold)
+
+    def reuse_factors(self) -> tuple[int, ...]:
+        """Every legal reuse factor, ascending."""
+        return tuple(sorted({self.reuse_factor(fold) for fold in self.folds()}))
+
+
+def fold_for_reuse_factor(layer: Foldable, reuse_factor: int, fault_at: str = "") -> Fold:
+    """The fold with a reuse factor given by hand; the squarest where several have it.
+
+    Raises:
+        DesignError: if no fold has it, naming the nearest that are legal.
+    """
+    legal = [fold for fold in layer.folds() if layer.reuse_factor(fold) == reuse_factor]
+    if not legal:
+        near = sorted(layer.reuse_factors(), key=lambda rf: (abs(rf - reuse_factor), rf))[:4]
+        raise DesignError(
+            Fault(
+                fault_at,
+                "hardware.reuse_factor",
+                f"{reuse_factor} is not legal for layer {layer.name!r} ({layer.taps} taps x "
+                f"{layer.inputs} inputs x {layer.filters} filters); nearest are "
+                f"{', '.join(map(str, sorted(near)))}",
+            )
+        )
+    return min(legal, key=_squareness)
+
+
+SPARE_MULTIPLIERS = 1.15
+"""How many times the fewest multipliers a fold may have if its beats suit the neighbour better."""
+
+
+def fold_for_interval(layer: Foldable, interval_cycles: int, input_lanes: int = 1) -> Fold:
+    """The fold with few multipliers that needs no more than the given cycles an image.
+
+    Among folds within `SPARE_MULTIPLIERS` of the fewest, the one whose beats suit those that
+    arrive. Where no fold is fast enough, the fastest.
+
+    Args:
+        layer: what is folded.
+        interval_cycles: cycles an image that are allowed.
+        input_lanes: channels in the beats that arrive.
+    """
+    folds = layer.folds()
+    fast = [fold for fold in folds if layer.cycles(fold) <= interval_cycles]
+    if not fast:
+        most = max(fold.multipliers for fold in folds)
+        return min((fold for fold in folds if fold.multipliers == most), key=_squareness)
+    fewest = min(fold.multipliers for fold in fast)
+    near = [fold for fold in fast if fold.multipliers <= SPARE_MULTIPLIERS * fewest]
+
+    def mismatch(fold: Fold) -> int:
+        """Repacks that the beats which arrive need."""
+        lanes = fold.pe if layer.is_depthwise else fold.simd
+        if lanes == input_lanes:
+            return 0
+        return 1 if lanes % input_lanes == 0 or input_lanes % lanes == 0 else 2
+
+    return min(near, key=lambda fold: (mismatch(fold), fold.multipliers, _squareness(fold)))
+
+
+def _squareness(fold: Fold) -> tuple[float, int]:
+    larger, smaller = max(fold.simd, fold.pe), min(fold.simd, fold.pe)
+    return (larger / smaller, fold.pe)
+
+
+def lanes_for_interval(
+    channels: int, beats_at_one_lane: int, interval_cycles: int, width: int, preferred: int
+) -> int:
+    """Channels a cycle for a process without multipliers.
+
+    Args:
+        channels: that the lanes must divide.
+        beats_at_one_lane: cycles an image with a single lane.
+        interval_cycles: cycles an image that are allowed.
+        width: bits of a value.
+        preferred: lanes of the neighbour; taken where legal and fast enough.
+    """
+    legal = [lanes for lanes in divisors(channels) if lanes * width <= LARGEST_WORD_BITS]
+    fast = [lanes for lanes in legal if beats_at_one_lane // lanes <= interval_cycles]
+    if preferred in fast:
+        return preferred
+    return min(fast) if fast else max(legal)

@@ -1,0 +1,596 @@
+"""From the integer graph to processes and streams.
+
+A requantization is fused into what it alone reads. Each tensor leaves its producer in beats of the
+producer's lanes; where consumers are several it is duplicated, and where their lanes differ it is
+repacked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import Protocol
+
+from hwflow.errors import DesignError, Fault
+from hwflow.fixed_point import FixedPoint
+from hwflow.hls.schedule import SlidingWindow, window_schedule
+from hwflow.integer_graph import IntegerGraph
+from hwflow.opset import (
+    Add,
+    Concatenate,
+    Conv2D,
+    Input,
+    Interval,
+    MaxPool2D,
+    Operation,
+    Padding,
+    Requantize,
+    Shape,
+    SumPool2D,
+    Tensor,
+)
+from hwflow.plan import fifo, folding, memories
+from hwflow.plan.streams import Memory, Process, Stream, StreamGraph
+
+
+class LayerChoice(Protocol):
+    """What the design says of one layer."""
+
+    @property
+    def reuse_factor(self) -> int | None: ...
+    @property
+    def storage(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the design says of the hardware, as far as the mapping needs it.
+
+    Attributes:
+        for_layer: reuse factor and storage of a layer by its name.
+        explicit: whether a reuse factor was given for this very layer, and so must be legal.
+        interval_cycles: cycles an image where no reuse factor is given.
+        fastest: fold as little as legal (`strategy: latency`).
+        uram_initialisable: whether the device's UltraRAM can hold constants.
+    """
+
+    for_layer: Callable[[str], LayerChoice]
+    explicit: Callable[[str], bool] = lambda name: False
+    interval_cycles: int = folding.DEFAULT_INTERVAL_CYCLES
+    fastest: bool = False
+    uram_initialisable: bool = False
+
+
+def map_graph(graph: IntegerGraph, choices: Choices) -> StreamGraph:
+    """The processes and streams of a network, folded as the design says, with FIFO depths.
+
+    Args:
+        graph: the integer graph.
+        choices: of the design.
+
+    Raises:
+        DesignError: for illegal reuse factors and storages, all of them at once.
+    """
+    return fifo.with_depths(_Mapper(graph, choices).map())
+
+
+def identifier(name: str) -> str:
+    """A C++ identifier made of a layer's name."""
+    word = re.sub(r"\W+", "_", name).strip("_")
+    return f"layer_{word}" if not word or word[0].isdigit() else word
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """An operation, and the requantization fused into it."""
+
+    operation: Operation
+    fused: Requantize | None
+
+    @property
+    def tensor(self) -> str:
+        """The tensor that leaves it."""
+        return self.fused.name if self.fused else self.operation.name
+
+
+class _Mapper:
+    def __init__(self, graph: IntegerGraph, choices: Choices) -> None:
+        self.graph = graph
+        self.choices = choices
+        self.stages = _stages(graph)
+        self.lanes_out: dict[str, int] = {}  # by tensor
+        self.lanes_in: dict[str, int] = {}  # by name of the consuming operation
+        self.folds: dict[str, folding.Fold] = {}
+        self.processes: list[Process] = []
+        self.streams: dict[str, Stream] = {}
+        self.branches: dict[str, list[tuple[str, str]]] = {}  # tensor -> (consumer, stream)
+
+    def map(self) -> StreamGraph:
+        faults: list[Fault] = []
+        for stage in self.stages:
+            try:
+                self.fold(stage)
+            except DesignError as error:
+                faults += error.faults
+        if faults:
+            raise DesignError(faults)
+        inputs = []
+        for stage in self.stages:
+            try:
+                made = self.instantiate(stage)
+            except DesignError as error:
+                faults += error.faults
+                continue
+            if isinstance(stage.operation, Input):
+                inputs.append(made)
+        if faults:
+            raise DesignError(faults)
+        outputs = tuple(self.branch(name, "output") for name in self.graph.outputs)
+        return StreamGraph(
+            self.graph.name, tuple(self.processes), self.streams, tuple(inputs), outputs
+        )
+
+    # --- folds -------------------------------------------------------------------------------
+
+    def tensor(self, name: str) -> Tensor:
+        return self.graph.tensors[name]
+
+    def fold(self, stage: _Stage) -> None:
+        """Chooses the lanes of a stage's input and output."""
+        operation = stage.operation
+        name = operation.name
+        out = self.tensor(stage.tensor)
+        if isinstance(operation, Input):
+            # as many channels a beat as fit a 64-bit word: wide enough never to be the bottleneck
+            lanes = max(d for d in folding.divisors(out.shape[2]) if d * out.format.width <= 64)
+            self.lanes_out[name] = lanes
+            return
+        if isinstance(operation, Conv2D):
+            fold = self.convolution_fold(stage, operation)
+            self.folds[name] = fold
+            self.lanes_out[stage.tensor] = fold.pe
+            is_depthwise = operation.weights.shape[2] == 1 and operation.groups > 1
+            multiplier = operation.weights.shape[3] // operation.groups
+            self.lanes_in[name] = fold.pe // multiplier if is_depthwise else fold.simd
+            return
+        sources = [self.tensor(source) for source in operation.inputs]
+        channels = out.shape[2]
+        beats = out.shape[0] * out.shape[1] * channels
+        if isinstance(operation, Concatenate):
+            channels = gcd(*(source.shape[2] for source in sources))
+        elif isinstance(operation, MaxPool2D | SumPool2D):
+            taps = operation.window[0] * operation.window[1]
+            read = sources[0].shape[0] * sources[0].shape[1] * channels
+            beats = max(read, beats * taps)
+        width = max(source.format.width for source in [*sources, out])
+        interval = 1 if self.choices.fastest else self.choices.interval_cycles
+        lanes = folding.lanes_for_interval(
+            channels, beats, interval, width, self.lanes_out[operation.inputs[0]]
+        )
+        self.lanes_in[name] = self.lanes_out[stage.tensor] = lanes
+
+    def convolution_fold(self, stage: _Stage, operation: Conv2D) -> folding.Fold:
+        source, out = self.tensor(operation.inputs[0]), self.tensor(stage.tensor)
+        kernel_height, kernel_width, inputs, filters = operation.weights.shape
+        layer = folding.Foldable(
+            operation.name,
+            pixels=out.shape[0] * out.shape[1],
+            taps=kernel_height * kernel_width,
+            inputs=inputs,
+            filters=filters // operation.groups,
+            groups=operation.groups,
+            input_width=source.format.width,
+            output_width=out.format.width,
+        )
+        wanted = self.choices.for_layer(operation.name).reuse_factor
+        if wanted is not None:
+            if not self.choices.explicit(operation.name):
+                # the default for all layers: the nearest legal one, rather slower than larger
+                legal = layer.reuse_factors()
+                wanted = min((rf for rf in legal if rf >= wanted), default=max(legal))
+            return folding.fold_for_reuse_factor(layer, wanted)
+        interval = 1 if self.choices.fastest else self.choices.interval_cycles
+        return folding.fold_for_interval(layer, interval, self.lanes_out[operation.inputs[0]])
+
+    # --- streams -----------------------------------------------------------------------------
+
+    def new_stream(
+        self,
+        name: str,
+        tensor: str | None,
+        value_format: FixedPoint,
+        lanes: int,
+        channels: int,
+        pixels: int,
+    ) -> str:
+        assert name not in self.streams, name
+        self.streams[name] = Stream(name, tensor, value_format, lanes, channels, pixels)
+        return name
+
+    def tensor_stream(self, tensor: str, suffix: str = "", lanes: int | None = None) -> str:
+        """A stream that carries a whole tensor."""
+        shape = self.tensor(tensor).shape
+        return self.new_stream(
+            identifier(tensor) + suffix,
+            tensor,
+            self.tensor(tensor).format,
+            lanes or self.lanes_out[tensor],
+            shape[2],
+            shape[0] * shape[1],
+        )
+
+    def readers(self, tensor: str) -> list[str]:
+        """Who reads a tensor: names of operations, and `output`."""
+        fused = {s.fused.name for s in self.stages if s.fused}
+        found = [
+            f"{op.name}" if op.inputs.count(tensor) == 1 else f"{op.name}.{index}"
+            for op in self.graph.operations
+            if op.name not in fused
+            for index in range(op.inputs.count(tensor))
+        ]
+        return found + ["output"] * self.graph.outputs.count(tensor)
+
+    def publish(self, tensor: str, layer: str) -> str:
+        """Makes a tensor's stream, and the duplicates that its readers need."""
+        first = self.tensor_stream(tensor)
+        readers = self.readers(tensor)
+        current = first
+        branches = []
+        shape = self.tensor(tensor).shape
+        for index, reader in enumerate(readers[:-1]):
+            mine = self.tensor_stream(tensor, f"_to_{identifier(reader)}")
+            is_last = index == len(readers) - 2
+            rest_name = f"_to_{identifier(readers[-1])}" if is_last else f"_rest{index}"
+            rest = self.tensor_stream(tensor, rest_name)
+            lanes = self.lanes_out[tensor]
+            settings = {"pixels": shape[0] * shape[1], "channels": shape[2], "lanes": lanes}
+            self.processes.append(
+                Process(
+                    f"{identifier(tensor)}_duplicate{index if index else ''}",
+                    "duplicate",
+                    layer,
+                    (current,),
+                    (mine, rest),
+                    settings,
+                    settings["pixels"] * (shape[2] // lanes),
+                )
+            )
+            branches.append((reader, mine))
+            current = rest
+        if readers:
+            branches.append((readers[-1], current))
+        self.branches[tensor] = branches
+        return first
+
+    def branch(self, tensor: str, reader: str) -> str:
+        """The stream of a tensor that a reader gets, each handed out once."""
+        branches = self.branches[tensor]
+        for index, (name, stream) in enumerate(branches):
+            if name == reader or name.rpartition(".")[0] == reader:
+                del branches[index]
+                return stream
+        raise KeyError(f"{tensor} has no branch for {reader}")
+
+    def repacked(self, stream: str, lanes: int, layer: str) -> str:
+        """The same values in beats of other lanes."""
+        source = self.streams[stream]
+        while source.lanes != lanes:
+            divides = source.lanes % lanes == 0 or lanes % source.lanes == 0
+            step = lanes if divides else gcd(source.lanes, lanes)
+            name = self.new_stream(
+                f"{source.name}_by{step}",
+                source.tensor,
+                source.format,
+                step,
+                source.channels,
+                source.pixels,
+            )
+            self.processes.append(
+                Process(
+                    f"{name}_repack",
+                    "repack",
+                    layer,
+                    (source.name,),
+                    (name,),
+                    {
+                        "pixels": source.pixels,
+                        "channels": source.channels,
+                        "in_lanes": source.lanes,
+                        "out_lanes": step,
+                    },
+                    source.pixels * (source.channels // min(source.lanes, step)),
+                )
+            )
+            source = self.streams[name]
+        return source.name
+
+    def input_of(self, operation: Operation, index: int, lanes: int) -> str:
+        stream = self.branch(operation.inputs[index], operation.name)
+        return self.repacked(stream, lanes, operation.name)
+
+    # --- processes ---------------------------------------------------------------------------
+
+    def instantiate(self, stage: _Stage) -> str:
+        """Adds the processes of a stage; returns the stream of its tensor."""
+        operation = stage.operation
+        if isinstance(operation, Input):
+            return self.publish(operation.name, operation.name)
+        name = identifier(operation.name)
+        lanes = self.lanes_in[operation.name]
+        if isinstance(operation, Add | Concatenate):
+            return self.join(stage, operation, name, lanes)
+        source = self.tensor(operation.inputs[0])
+        stream = self.input_of(operation, 0, lanes)
+        if isinstance(operation, Conv2D):
+            return self.convolution(stage, operation, name, stream)
+        if isinstance(operation, MaxPool2D):
+            pad = 0 if not source.format.signed else -(1 << (source.format.width - 1))
+            windows = self.window(
+                operation, name, stream, operation.window, operation.strides, operation.padding, pad
+            )
+            return self.pool(stage, "max_pool", name, windows, operation.window, lanes)
+        if isinstance(operation, SumPool2D):
+            if operation.window == source.shape[:2] and not any(operation.padding):
+                return self.pool(stage, "global_sum", name, stream, operation.window, lanes)
+            windows = self.window(
+                operation, name, stream, operation.window, operation.strides, operation.padding, 0
+            )
+            return self.pool(stage, "window_sum", name, windows, operation.window, lanes)
+        if isinstance(operation, Requantize):
+            shape = source.shape
+            process = Process(
+                name,
+                "requantize_stream",
+                operation.name,
+                (stream,),
+                (identifier(stage.tensor),),
+                {"pixels": shape[0] * shape[1], "channels": shape[2], "lanes": lanes},
+                shape[0] * shape[1] * (shape[2] // lanes),
+                accumulator=source.format,
+                target=operation.format,
+                divisor=operation.divisor,
+            )
+            return self.finish(stage, process)
+        raise DesignError(f"{operation.name}: no kernel for {operation.kind!r}")
+
+    def finish(self, stage: _Stage, process: Process) -> str:
+        """Appends the process that makes a stage's tensor, with its duplicates after it."""
+        self.processes.append(process)
+        return self.publish(stage.tensor, stage.operation.name)
+
+    def sums(self, stage: _Stage) -> Mapping[str, object]:
+        """Accumulator, target and divisor of a stage's process."""
+        made = self.tensor(stage.operation.name)
+        target = stage.fused.format if stage.fused else made.format
+        return {"accumulator": made.format, "target": target, "divisor": made.divisor}
+
+    def window(
+        self,
+        operation: Operation,
+        name: str,
+        stream: str,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        padding: Padding,
+        pad_value: int,
+    ) -> str:
+        """Adds the sliding window of a layer; returns the stream of its windows."""
+        source = self.streams[stream]
+        shape: Shape = self.tensor(operation.inputs[0]).shape
+        out = self.tensor(operation.name).shape
+        least = (kernel[0] - 1) * shape[1] + kernel[1]
+        # room for the rows that a stride skips, so that they arrive while a row is worked on
+        capacity = min(least + (strides[0] - 1) * shape[1], shape[0] * shape[1] + least)
+        window = SlidingWindow(
+            *shape, kernel, strides, padding[0], padding[2], out[0], out[1], source.lanes, capacity
+        )
+        iterations = window_schedule(window).iterations
+        taps = kernel[0] * kernel[1]
+        made = self.new_stream(
+            f"{name}_windows",
+            None,
+            source.format,
+            source.lanes,
+            shape[2] * taps,
+            out[0] * out[1],
+        )
+        words = capacity * (shape[2] // source.lanes)
+        buffer = memories.place("buffer", words, source.width_bits)
+        self.processes.append(
+            Process(
+                f"{name}_window",
+                "sliding_window",
+                operation.name,
+                (stream,),
+                (made,),
+                {
+                    "in_height": shape[0],
+                    "in_width": shape[1],
+                    "in_channels": shape[2],
+                    "kernel_height": kernel[0],
+                    "kernel_width": kernel[1],
+                    "stride_height": strides[0],
+                    "stride_width": strides[1],
+                    "pad_top": padding[0],
+                    "pad_left": padding[2],
+                    "out_height": out[0],
+                    "out_width": out[1],
+                    "lanes": source.lanes,
+                    "pad_value": pad_value,
+                    "buffer_pixels": capacity,
+                    "iterations": iterations,
+                },
+                iterations,
+                (buffer,),
+            )
+        )
+        return made
+
+    def convolution(self, stage: _Stage, operation: Conv2D, name: str, stream: str) -> str:
+        kernel_height, kernel_width, inputs, filters = operation.weights.shape
+        taps = kernel_height * kernel_width
+        if taps > 1 or operation.strides != (1, 1) or any(operation.padding):
+            kernel = (kernel_height, kernel_width)
+            stream = self.window(
+                operation, name, stream, kernel, operation.strides, operation.padding, 0
+            )
+        out = self.tensor(stage.tensor).shape
+        pixels = out[0] * out[1]
+        fold = self.folds[operation.name]
+        groups, multiplier = operation.groups, filters // operation.groups
+        is_depthwise = inputs == 1 and groups > 1
+        if is_depthwise:
+            lanes = fold.pe // multiplier
+            words = (groups // lanes) * multiplier * taps
+            word_weights = lanes
+            kernel_name = "depthwise"
+            settings = {"channels": groups, "multiplier": multiplier, "pe": lanes}
+        else:
+            words = groups * (filters // groups // fold.pe) * (inputs // fold.simd) * taps
+            word_weights = fold.pe * fold.simd
+            kernel_name = "matrix_vector"
+            settings = {
+                "in_channels": inputs * groups,
+                "out_channels": filters,
+                "groups": groups,
+                "simd": fold.simd,
+                "pe": fold.pe,
+            }
+        storage = self.choices.for_layer(operation.name).storage
+        rom = memories.place(
+            "weights",
+            words,
+            word_weights * operation.weight_format.width,
+            storage,
+            layer=operation.name,
+            uram_initialisable=self.choices.uram_initialisable,
+        )
+        bias_width = self.tensor(operation.name).format.width
+        out_lanes = self.lanes_out[stage.tensor] if not is_depthwise else settings["pe"]
+        biases = Memory("biases", filters // out_lanes, out_lanes * bias_width, "lutram")
+        process = Process(
+            name,
+            kernel_name,
+            operation.name,
+            (stream,),
+            (identifier(stage.tensor),),
+            {
+                "pixels": pixels,
+                "taps": taps,
+                **settings,
+                "weight_width": operation.weight_format.width,
+                "product_shift": operation.product_shift,
+            },
+            pixels * words,
+            (rom, biases),
+            weights=operation.weights,
+            biases=operation.biases,
+            weight_format=operation.weight_format,
+            multipliers=word_weights,
+            **self.sums(stage),  # type: ignore[arg-type]
+        )
+        return self.finish(stage, process)
+
+    def pool(
+        self,
+        stage: _Stage,
+        kernel: str,
+        name: str,
+        stream: str,
+        window: tuple[int, int],
+        lanes: int,
+    ) -> str:
+        source = self.tensor(stage.operation.inputs[0]).shape
+        out = self.tensor(stage.tensor).shape
+        is_global = kernel == "global_sum"
+        pixels = (source if is_global else out)[0] * (source if is_global else out)[1]
+        taps = window[0] * window[1]
+        settings = {"pixels": pixels, "channels": out[2], "lanes": lanes}
+        if not is_global:
+            settings["taps"] = taps
+        cycles = pixels * (out[2] // lanes) * (1 if is_global else taps)
+        sums = {} if kernel == "max_pool" else self.sums(stage)
+        process = Process(
+            name,
+            kernel,
+            stage.operation.name,
+            (stream,),
+            (identifier(stage.tensor),),
+            settings,
+            cycles,
+            **sums,  # type: ignore[arg-type]
+        )
+        return self.finish(stage, process)
+
+    def join(self, stage: _Stage, operation: Add | Concatenate, name: str, lanes: int) -> str:
+        """Addition and concatenation: two at a time, left to right."""
+        streams = [self.input_of(operation, i, lanes) for i in range(len(operation.inputs))]
+        if len(streams) == 1:
+            raise DesignError(f"{operation.name}: joins a single tensor")
+        pixels = self.streams[streams[0]].pixels
+        intervals = [self.tensor(source).interval for source in operation.inputs]
+        out = self.tensor(operation.name)
+        shift = operation.shifts[0]
+        current, reach = streams[0], intervals[0].shifted(shift)
+        for index in range(1, len(streams)):
+            is_last = index == len(streams) - 1
+            pair = (reach, intervals[index].shifted(operation.shifts[index]))
+            if isinstance(operation, Add):
+                reach = Interval(pair[0].low + pair[1].low, pair[0].high + pair[1].high)
+                channels = {"channels": out.shape[2]}
+            else:
+                reach = Concatenate("", (), (0, 0)).interval(*pair)
+                channels = {"channels0": len(pair[0].low), "channels1": len(pair[1].low)}
+            total = sum(channels.values())
+            fraction_bits = out.format.fraction_bits
+            partial = FixedPoint.containing(
+                int(reach.low.min()), int(reach.high.max()), fraction_bits
+            )
+            made = identifier(stage.tensor)
+            if not is_last:
+                made = self.new_stream(
+                    f"{name}_partial{index}", None, partial, lanes, total, pixels
+                )
+            process = Process(
+                name if is_last else f"{name}_join{index}",
+                operation.kind,
+                operation.name,
+                (current, streams[index]),
+                (made,),
+                {
+                    "pixels": pixels,
+                    **channels,
+                    "lanes": lanes,
+                    "shift0": shift,
+                    "shift1": operation.shifts[index],
+                },
+                pixels * (total // lanes),
+                accumulator=out.format if is_last else partial,
+                target=(stage.fused.format if stage.fused else out.format) if is_last else partial,
+            )
+            if is_last:
+                return self.finish(stage, process)
+            self.processes.append(process)
+            current, shift = made, 0
+        raise AssertionError  # the loop returns with the last pair
+
+
+def _stages(graph: IntegerGraph) -> Sequence[_Stage]:
+    """Pairs every requantization with the operation that it alone reads."""
+    fused: dict[str, Requantize] = {}
+    for operation in graph.operations:
+        if not isinstance(operation, Requantize):
+            continue
+        source = operation.inputs[0]
+        maker = graph.operation(source)
+        fusible = isinstance(maker, Conv2D | SumPool2D | Add | Concatenate)
+        if fusible and len(graph.consumers(source)) == 1 and source not in graph.outputs:
+            fused[source] = operation
+    names = {operation.name for operation in fused.values()}
+    return [
+        _Stage(operation, fused.get(operation.name))
+        for operation in graph.operations
+        if operation.name not in names
+    ]

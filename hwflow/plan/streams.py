@@ -1,0 +1,203 @@
+"""The hardware as processes joined by streams: what the HLS project instantiates.
+
+One process is one call of one kernel; a stream joins exactly two processes, or a process and the
+outside. Several processes make up a layer and share a source file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.fixed_point import FixedPoint
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A FIFO of beats.
+
+    Attributes:
+        name: unique C++ identifier.
+        tensor: the tensor of the integer graph whose values pass, each once and in order (row,
+            column, channel), or nothing for windows.
+        format: of the values.
+        lanes: channels in a beat.
+        channels: of a pixel; a multiple of `lanes`.
+        pixels: an image.
+        depth: beats that it can hold.
+        reason: why this depth.
+    """
+
+    name: str
+    tensor: str | None
+    format: FixedPoint
+    lanes: int
+    channels: int
+    pixels: int
+    depth: int = 2
+    reason: str = "straight pipeline"
+
+    @property
+    def beats(self) -> int:
+        """Beats an image."""
+        return self.pixels * (self.channels // self.lanes)
+
+    @property
+    def width_bits(self) -> int:
+        """Bits of a beat."""
+        return self.lanes * self.format.width
+
+    @property
+    def size_bits(self) -> int:
+        """Bits of the whole FIFO."""
+        return self.depth * self.width_bits
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A read-only memory or buffer of a process.
+
+    Attributes:
+        role: `weights`, `biases` or `buffer`.
+        words: depth.
+        width_bits: of a word.
+        storage: `bram`, `lutram` or `uram`.
+    """
+
+    role: str
+    words: int
+    width_bits: int
+    storage: str
+
+    @property
+    def size_bits(self) -> int:
+        """Bits of the whole memory."""
+        return self.words * self.width_bits
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """One call of one kernel.
+
+    Attributes:
+        name: unique C++ identifier, the name of the function.
+        kernel: name of the kernel function template.
+        layer: the operation of the integer graph that it serves; names its source file.
+        inputs: names of the streams it reads, in the kernel's order.
+        outputs: names of the streams it writes.
+        settings: members of the kernel's CONFIG beside types, by name.
+        cycles: iterations of its pipelined loop an image, at an initiation interval of one.
+        memories: what it stores.
+        weights: raw integers `(kh, kw, Cin / groups, Cout)` of a convolution.
+        biases: raw integers in the accumulator's unit, shape `(Cout,)`.
+        accumulator: format of the sums.
+        target: format that sums are requantized to.
+        divisor: of the sums of average pooling.
+        weight_format: of `weights`.
+        multipliers: products a cycle.
+    """
+
+    name: str
+    kernel: str
+    layer: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    settings: Mapping[str, int]
+    cycles: int
+    memories: tuple[Memory, ...] = ()
+    weights: npt.NDArray[np.int64] | None = None
+    biases: npt.NDArray[np.int64] | None = None
+    accumulator: FixedPoint | None = None
+    target: FixedPoint | None = None
+    divisor: int = 1
+    weight_format: FixedPoint | None = None
+    multipliers: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class StreamGraph:
+    """All processes in the order of execution, and the streams between them.
+
+    Attributes:
+        name: of the design.
+        processes: in an order in which each reads only what earlier ones write.
+        streams: by name.
+        inputs: streams that come from outside.
+        outputs: streams that go outside.
+    """
+
+    name: str
+    processes: tuple[Process, ...]
+    streams: Mapping[str, Stream]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    producers: Mapping[str, Process] = field(init=False, repr=False)
+    consumers: Mapping[str, Process] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        producers = {name: p for p in self.processes for name in p.outputs}
+        consumers = {name: p for p in self.processes for name in p.inputs}
+        object.__setattr__(self, "producers", producers)
+        object.__setattr__(self, "consumers", consumers)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, each once, in order."""
+        return tuple(dict.fromkeys(process.layer for process in self.processes))
+
+    def of_layer(self, layer: str) -> tuple[Process, ...]:
+        """The processes of one layer."""
+        return tuple(process for process in self.processes if process.layer == layer)
+
+    @property
+    def internal(self) -> tuple[Stream, ...]:
+        """The FIFOs inside the design."""
+        outside = {*self.inputs, *self.outputs}
+        return tuple(stream for name, stream in self.streams.items() if name not in outside)
+
+    @property
+    def stream_bits(self) -> int:
+        """Bits of all FIFOs inside the design."""
+        return sum(stream.size_bits for stream in self.internal)
+
+    def summary(self) -> dict[str, Any]:
+        """The plan as plain data, for reports."""
+        return {
+            "processes": [
+                {
+                    "name": process.name,
+                    "kernel": process.kernel,
+                    "layer": process.layer,
+                    "cycles": process.cycles,
+                    "multipliers": process.multipliers,
+                    "settings": dict(process.settings),
+                    "memories": [
+                        {
+                            "role": memory.role,
+                            "words": memory.words,
+                            "width_bits": memory.width_bits,
+                            "storage": memory.storage,
+                        }
+                        for memory in process.memories
+                    ],
+                }
+                for process in self.processes
+            ],
+            "streams": [
+                {
+                    "name": stream.name,
+                    "tensor": stream.tensor,
+                    "format": str(stream.format),
+                    "lanes": stream.lanes,
+                    "depth": stream.depth,
+                    "width_bits": stream.width_bits,
+                    "reason": stream.reason,
+                }
+                for stream in self.internal
+            ],
+            "stream_bits": self.stream_bits,
+        }
