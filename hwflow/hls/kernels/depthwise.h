@@ -1,0 +1,106 @@
+// Depthwise convolution: each input channel feeds `multiplier` output channels of its own.
+#ifndef HWFLOW_DEPTHWISE_H_
+#define HWFLOW_DEPTHWISE_H_
+
+#include "beat.h"
+#include "requantize.h"
+#include "weights.h"
+
+namespace hwflow {
+
+// For each pixel and each output channel c * multiplier + m: bias + sum over the taps of
+// weight * input * 2**product_shift, then the requantization. `pe` products a cycle.
+//
+// Schedule: one iteration a cycle without a gap, in the order pixel, input fold, part of its
+// output, tap. The input beats of a fold are read during its first part and kept for the others; an
+// output beat is written in the last iteration of a part. So a pixel takes
+// (channels * multiplier / pe) * taps cycles.
+//
+// CONFIG: pixels, taps, channels, multiplier, pe (divides the channels), input_t, output_t,
+//         accumulator_t, weight_width, product_shift, requantization.
+// input:  for each pixel, for each fold of pe channels, for each tap: a beat.
+// weights: rows in the order of the schedule, pe weights each. The caller declares them (and the
+//         biases) and makes a row one memory word.
+template <typename CONFIG, typename word_t, int FOLDS, int WORDS, typename bias_t>
+void depthwise(
+    hls::stream<beat<typename CONFIG::input_t, CONFIG::pe> >& input,
+    hls::stream<beat<typename CONFIG::output_t, CONFIG::pe> >& output,
+    const word_t (&weights)[FOLDS][WORDS],
+    const bias_t (&biases)[CONFIG::channels * CONFIG::multiplier / CONFIG::pe][CONFIG::pe]) {
+#pragma HLS INLINE  // the layer's own function is the process
+    typedef typename CONFIG::input_t input_t;
+    typedef typename CONFIG::accumulator_t accumulator_t;
+    typedef typename native<raw<accumulator_t>::bits + 1>::type number;
+    typedef typename native<raw<input_t>::bits + CONFIG::weight_width>::type product_t;
+
+    static const int INPUT_FOLDS = CONFIG::channels / CONFIG::pe;
+    static_assert(CONFIG::channels % CONFIG::pe == 0, "pe must divide the channels");
+    static_assert(FOLDS == INPUT_FOLDS * CONFIG::multiplier * CONFIG::taps,
+                  "one row of weights a cycle");
+
+    input_t window[CONFIG::taps][CONFIG::pe];  // the beats of a fold, for a multiplier above 1
+#pragma HLS ARRAY_RESHAPE variable=window complete dim=2
+    accumulator_t sums[CONFIG::pe];
+#pragma HLS ARRAY_PARTITION variable=sums complete  // registers, all updated each cycle
+
+    int row = 0;
+    int bias = 0;
+PIXEL:
+    for (int pixel = 0; pixel < CONFIG::pixels; ++pixel) {
+    FOLD:
+        for (int fold = 0; fold < INPUT_FOLDS; ++fold) {
+        PART:
+            for (int part = 0; part < CONFIG::multiplier; ++part) {
+            TAP:
+                for (int tap = 0; tap < CONFIG::taps; ++tap) {
+#pragma HLS PIPELINE II=1
+#pragma HLS LOOP_FLATTEN  // the pipeline never drains between pixels
+                    beat<input_t, CONFIG::pe> inputs;
+                    HWFLOW_ONE_WORD(inputs)
+                    if (part == 0) {
+                        inputs = input.read();
+                    }
+                KEEP:
+                    for (int lane = 0; lane < CONFIG::pe; ++lane) {
+#pragma HLS UNROLL
+                        if (part == 0) {
+                            window[tap][lane] = inputs.lane[lane];
+                        } else {
+                            inputs.lane[lane] = window[tap][lane];
+                        }
+                    }
+
+                OUTPUT:
+                    for (int lane = 0; lane < CONFIG::pe; ++lane) {
+#pragma HLS UNROLL
+                        const int channel = (part * CONFIG::pe + lane) / CONFIG::multiplier;
+                        const number product =
+                            product_t(load(inputs.lane[channel])) *
+                            product_t(weight_lane<CONFIG>(weights[row], lane));
+                        const number start =
+                            tap == 0 ? number(biases[bias][lane]) : number(load(sums[lane]));
+                        sums[lane] = start + product * (number(1) << CONFIG::product_shift);
+                    }
+                    row = row == FOLDS - 1 ? 0 : row + 1;
+
+                    if (tap == CONFIG::taps - 1) {
+                        beat<typename CONFIG::output_t, CONFIG::pe> result;
+                        HWFLOW_ONE_WORD(result)
+                    RESULT:
+                        for (int lane = 0; lane < CONFIG::pe; ++lane) {
+#pragma HLS UNROLL
+                            result.lane[lane] =
+                                requantize<typename CONFIG::requantization>(sums[lane]);
+                        }
+                        output.write(result);
+                        bias = bias == INPUT_FOLDS * CONFIG::multiplier - 1 ? 0 : bias + 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+}  // namespace hwflow
+
+#endif  // HWFLOW_DEPTHWISE_H_

@@ -1,0 +1,147 @@
+// Pooling: maximum and sum over windows, and the sum over the whole image.
+#ifndef HWFLOW_POOLING_H_
+#define HWFLOW_POOLING_H_
+
+#include "beat.h"
+#include "requantize.h"
+
+namespace hwflow {
+
+// The maximum of each channel over the taps of each window. Padding must be the least value of the
+// type, which sliding_window makes when its pad_value says so.
+//
+// Schedule: a beat read each cycle, in the order pixel, fold, tap; a beat written with the last tap.
+//
+// CONFIG: pixels, taps, channels, lanes, input_t, output_t (holds every input).
+template <typename CONFIG>
+void max_pool(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
+              hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
+#pragma HLS INLINE  // the layer's own function is the process
+    typedef typename CONFIG::input_t input_t;
+    static const int WINDOWS = CONFIG::pixels * (CONFIG::channels / CONFIG::lanes);
+    static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
+    input_t greatest[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=greatest complete  // registers, all updated each cycle
+WINDOW:
+    for (int window = 0; window < WINDOWS; ++window) {
+    TAP:
+        for (int tap = 0; tap < CONFIG::taps; ++tap) {
+#pragma HLS PIPELINE II=1
+#pragma HLS LOOP_FLATTEN  // the pipeline never drains between windows
+            const beat<input_t, CONFIG::lanes>& from = input.read();
+            beat<typename CONFIG::output_t, CONFIG::lanes> to;
+            HWFLOW_ONE_WORD(to)
+        LANE:
+            for (int lane = 0; lane < CONFIG::lanes; ++lane) {
+#pragma HLS UNROLL
+                if (tap == 0 || load(from.lane[lane]) > load(greatest[lane])) {
+                    greatest[lane] = from.lane[lane];
+                }
+                to.lane[lane] = load(greatest[lane]);
+            }
+            if (tap == CONFIG::taps - 1) {
+                output.write(to);
+            }
+        }
+    }
+}
+
+// The sum of each channel over the taps of each window, then the requantization (whose divisor is
+// the number of taps for average pooling).
+//
+// Schedule: a beat read each cycle, in the order pixel, fold, tap; a beat written with the last tap.
+//
+// CONFIG: pixels, taps, channels, lanes, input_t, output_t, accumulator_t, requantization.
+template <typename CONFIG>
+void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
+                hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
+#pragma HLS INLINE  // the layer's own function is the process
+    typedef typename CONFIG::accumulator_t accumulator_t;
+    typedef typename native<raw<accumulator_t>::bits + 1>::type number;
+    static const int WINDOWS = CONFIG::pixels * (CONFIG::channels / CONFIG::lanes);
+    static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
+    accumulator_t sums[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=sums complete  // registers, all updated each cycle
+WINDOW:
+    for (int window = 0; window < WINDOWS; ++window) {
+    TAP:
+        for (int tap = 0; tap < CONFIG::taps; ++tap) {
+#pragma HLS PIPELINE II=1
+#pragma HLS LOOP_FLATTEN  // the pipeline never drains between windows
+            const beat<typename CONFIG::input_t, CONFIG::lanes>& from = input.read();
+        LANE:
+            for (int lane = 0; lane < CONFIG::lanes; ++lane) {
+#pragma HLS UNROLL
+                const number start = tap == 0 ? number(0) : number(load(sums[lane]));
+                sums[lane] = start + load(from.lane[lane]);
+            }
+            if (tap == CONFIG::taps - 1) {
+                beat<typename CONFIG::output_t, CONFIG::lanes> to;
+                HWFLOW_ONE_WORD(to)
+            RESULT:
+                for (int lane = 0; lane < CONFIG::lanes; ++lane) {
+#pragma HLS UNROLL
+                    to.lane[lane] = requantize<typename CONFIG::requantization>(sums[lane]);
+                }
+                output.write(to);
+            }
+        }
+    }
+}
+
+// The sum of each channel over all pixels, then the requantization (whose divisor is the number of
+// pixels for global average pooling). One output pixel; no line buffer.
+//
+// Schedule: a beat read each cycle; the output beats are written while the last pixel is read.
+//
+// CONFIG: pixels, channels, lanes, input_t, output_t, accumulator_t, requantization.
+// sums: one word for each fold of channels, declared by the caller; for fewer than four folds it
+//       should be registers, because a sum is updated every channels / lanes cycles. What it holds
+//       at the start is of no account.
+template <typename CONFIG>
+void global_sum(
+    hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
+    hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output,
+    typename CONFIG::accumulator_t (&sums)[CONFIG::channels / CONFIG::lanes][CONFIG::lanes]) {
+#pragma HLS INLINE  // the layer's own function is the process
+    typedef typename CONFIG::accumulator_t accumulator_t;
+    typedef typename native<raw<accumulator_t>::bits + 1>::type number;
+    static const int FOLDS = CONFIG::channels / CONFIG::lanes;
+    static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
+PIXEL:
+    for (int pixel = 0; pixel < CONFIG::pixels; ++pixel) {
+    FOLD:
+        for (int fold = 0; fold < FOLDS; ++fold) {
+#pragma HLS PIPELINE II=1
+#pragma HLS LOOP_FLATTEN  // the pipeline never drains between pixels
+            const beat<typename CONFIG::input_t, CONFIG::lanes>& from = input.read();
+            beat<typename CONFIG::output_t, CONFIG::lanes> to;
+            HWFLOW_ONE_WORD(to)
+        LANE:
+            for (int lane = 0; lane < CONFIG::lanes; ++lane) {
+#pragma HLS UNROLL
+                const number start = pixel == 0 ? number(0) : number(load(sums[fold][lane]));
+                const accumulator_t sum = start + load(from.lane[lane]);
+                sums[fold][lane] = sum;
+                to.lane[lane] = requantize<typename CONFIG::requantization>(sum);
+            }
+            if (pixel == CONFIG::pixels - 1) {
+                output.write(to);
+            }
+        }
+    }
+}
+
+// The same, with the memory of the sums left to the tool.
+template <typename CONFIG>
+void global_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
+                hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
+#pragma HLS INLINE
+    typename CONFIG::accumulator_t sums[CONFIG::channels / CONFIG::lanes][CONFIG::lanes];
+#pragma HLS ARRAY_RESHAPE variable=sums complete dim=2  // the sums of a beat are one word
+    global_sum<CONFIG>(input, output, sums);
+}
+
+}  // namespace hwflow
+
+#endif  // HWFLOW_POOLING_H_

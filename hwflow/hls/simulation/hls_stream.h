@@ -1,0 +1,191 @@
+// hls::stream for C-simulation with a plain C++ compiler; the vendor's own header is used in HLS.
+//
+// A stream grows as needed. A read from an empty stream and elements left at the end are collected
+// as faults instead of passing unnoticed. Elements are copied byte by byte, so they must be plain
+// data (integers of ap_int.h and arrays and structs of them).
+#ifndef HWFLOW_SIMULATION_HLS_STREAM_H_
+#define HWFLOW_SIMULATION_HLS_STREAM_H_
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace hls {
+namespace simulation {
+
+// What is kept of all streams of one name.
+struct channel {
+    std::string name;
+    bool armed;
+    std::vector<unsigned char> bytes;  // of every element written while armed
+    std::size_t greatest_fill;         // in elements
+
+    channel() : armed(false), greatest_fill(0) {}
+};
+
+inline std::map<std::string, channel>& channels() {
+    static std::map<std::string, channel> all;
+    return all;
+}
+
+inline channel& channel_of(const std::string& name) {
+    channel& found = channels()[name];
+    found.name = name;
+    return found;
+}
+
+// The faults so far, each a sentence; the caller may clear it.
+inline std::vector<std::string>& faults() {
+    static std::vector<std::string> all;
+    return all;
+}
+
+inline void report(const std::string& fault) {
+    static const std::size_t ENOUGH = 1000;
+    if (faults().size() < ENOUGH) {
+        faults().push_back(fault);
+    }
+}
+
+// From now on keeps every element that is written to the streams of this name.
+inline void record(const std::string& name) { channel_of(name).armed = true; }
+
+// Ends the recording and frees what was kept.
+inline void forget(const std::string& name) {
+    channel& found = channel_of(name);
+    found.armed = false;
+    std::vector<unsigned char>().swap(found.bytes);
+}
+
+// The elements kept, byte by byte in the order of writing; the caller may clear it.
+inline std::vector<unsigned char>& recorded(const std::string& name) {
+    return channel_of(name).bytes;
+}
+
+// The greatest number of elements that a stream of this name held, seen when it was read.
+inline std::size_t greatest_fill(const std::string& name) {
+    return channel_of(name).greatest_fill;
+}
+
+}  // namespace simulation
+
+template <typename T, int DEPTH = 0>
+class stream {
+public:
+    typedef T value_type;
+
+    stream() : channel_(anonymous()) { start(); }
+    explicit stream(const char* name) : channel_(&simulation::channel_of(name)) { start(); }
+    explicit stream(const std::string& name) : channel_(&simulation::channel_of(name)) { start(); }
+
+    ~stream() {
+        note(size());
+        if (first_ != last_) {
+            simulation::report("stream '" + name() + "': " + std::to_string(size()) +
+                               " elements were never read");
+        }
+        std::free(base_);
+    }
+
+    void write(const T& value) {
+        if (last_ == limit_) {
+            make_room();
+        }
+        std::memcpy(static_cast<void*>(last_), static_cast<const void*>(&value), sizeof(T));
+        ++last_;
+        if (channel_->armed) {
+            const unsigned char* bytes = reinterpret_cast<const unsigned char*>(&value);
+            channel_->bytes.insert(channel_->bytes.end(), bytes, bytes + sizeof(T));
+        }
+    }
+
+    // The next element, valid until the next write to this stream.
+    const T& read() {
+        const std::size_t fill = size();
+        if (fill == 0) {
+            simulation::report("stream '" + name() + "': read while empty");
+            static const T none = T();
+            return none;
+        }
+        note(fill);  // a fill is greatest just before a read
+        return *first_++;
+    }
+
+    void read(T& value) { value = read(); }
+
+    bool read_nb(T& value) {
+        if (empty()) {
+            return false;
+        }
+        read(value);
+        return true;
+    }
+
+    bool write_nb(const T& value) {
+        write(value);
+        return true;
+    }
+
+    void operator>>(T& value) { read(value); }
+    void operator<<(const T& value) { write(value); }
+
+    bool empty() const { return first_ == last_; }
+    bool full() const { return false; }
+    std::size_t size() const { return static_cast<std::size_t>(last_ - first_); }
+    std::string name() const { return channel_ == anonymous() ? "unnamed" : channel_->name; }
+
+private:
+    stream(const stream&);
+    stream& operator=(const stream&);
+
+    static simulation::channel* anonymous() {
+        static simulation::channel none;
+        return &none;
+    }
+
+    void start() { base_ = first_ = last_ = limit_ = NULL; }
+
+    void note(std::size_t fill) {
+        if (fill > channel_->greatest_fill) {
+            channel_->greatest_fill = fill;
+        }
+    }
+
+    // Moves the elements to the front, into twice the memory unless half of it is free.
+    void make_room() {
+        const std::size_t fill = size();
+        const std::size_t capacity = static_cast<std::size_t>(limit_ - base_);
+        if (2 * fill <= capacity && capacity > 0) {
+            std::memmove(static_cast<void*>(base_), static_cast<const void*>(first_),
+                         fill * sizeof(T));
+        } else {
+            const std::size_t wanted = capacity ? 2 * capacity : 64;
+            T* larger = static_cast<T*>(std::malloc(wanted * sizeof(T)));
+            if (larger == NULL) {
+                std::abort();
+            }
+            if (fill) {
+                std::memcpy(static_cast<void*>(larger), static_cast<const void*>(first_),
+                            fill * sizeof(T));
+            }
+            std::free(base_);
+            base_ = larger;
+            limit_ = base_ + wanted;
+        }
+        first_ = base_;
+        last_ = base_ + fill;
+    }
+
+    simulation::channel* channel_;
+    T* base_;
+    T* first_;
+    T* last_;
+    T* limit_;
+};
+
+}  // namespace hls
+
+#endif  // HWFLOW_SIMULATION_HLS_STREAM_H_

@@ -1,0 +1,236 @@
+"""Kernel instances written out as C++, from the operations of an integer graph."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwflow.fixed_point import FixedPoint, IntArray
+from hwflow.hls import packing
+from hwflow.hls.schedule import SlidingWindow, window_schedule
+from hwflow.integer_graph import IntegerGraph
+from hwflow.opset import Conv2D, MaxPool2D, Padding, Requantize, Shape, SumPool2D
+from tests.support.kernel_harness import Case, Port
+
+
+def constants(**values: int) -> str:
+    return "".join(f"    static const int {name} = {value};\n" for name, value in values.items())
+
+
+def types(**values: str) -> str:
+    return "".join(f"    typedef {value} {name};\n" for name, value in values.items())
+
+
+def config(name: str, *members: str) -> str:
+    return f"struct {name} {{\n{''.join(members)}}};\n"
+
+
+def window_of(
+    shape: Shape,
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Padding,
+    lanes: int,
+    spare_pixels: int = 0,
+) -> SlidingWindow:
+    height, width, channels = shape
+    top, bottom, left, right = padding
+    return SlidingWindow(
+        height,
+        width,
+        channels,
+        kernel,
+        strides,
+        top,
+        left,
+        (height + top + bottom - kernel[0]) // strides[0] + 1,
+        (width + left + right - kernel[1]) // strides[1] + 1,
+        lanes,
+        (kernel[0] - 1) * width + kernel[1] + spare_pixels,
+    )
+
+
+def window_text(window: SlidingWindow, value: FixedPoint, pad_value: int) -> str:
+    """`struct window` and its `buffer`."""
+    text = config(
+        "window",
+        constants(
+            in_height=window.in_height,
+            in_width=window.in_width,
+            in_channels=window.in_channels,
+            kernel_height=window.kernel[0],
+            kernel_width=window.kernel[1],
+            stride_height=window.strides[0],
+            stride_width=window.strides[1],
+            pad_top=window.pad_top,
+            pad_left=window.pad_left,
+            out_height=window.out_height,
+            out_width=window.out_width,
+            lanes=window.lanes,
+            buffer_pixels=window.buffer_pixels,
+            iterations=window_schedule(window).iterations,
+            pad_value=pad_value,
+        ),
+        types(value_t=value.raw_type),
+    )
+    slots = window.buffer_pixels * window.folds
+    return text + f"static {value.raw_type} buffer[{slots}][{window.lanes}];\n"
+
+
+def window_case(window: SlidingWindow, value: FixedPoint, pad_value: int = 0) -> Case:
+    return Case(
+        window_text(window, value, pad_value),
+        "hwflow::sliding_window<window>(in0, out0, buffer);",
+        (Port(value, window.lanes, window.in_beats),),
+        (Port(value, window.lanes, window.out_beats),),
+    )
+
+
+def after_window(
+    window: SlidingWindow, value: FixedPoint, pad_value: int, call: str
+) -> tuple[str, str]:
+    """Definitions and call of a kernel that reads `windows` behind a sliding window."""
+    stream = f'hls::stream<hwflow::beat<{value.raw_type}, {window.lanes}> > windows("windows"); '
+    return (
+        window_text(window, value, pad_value),
+        stream + "hwflow::sliding_window<window>(in0, windows, buffer); " + call,
+    )
+
+
+def conv_case(graph: IntegerGraph, pe: int, simd: int, spare_pixels: int = 0) -> Case:
+    """The graph is input, Conv2D, Requantize."""
+    source, operation, requantize = graph.operations
+    assert isinstance(operation, Conv2D)
+    assert isinstance(requantize, Requantize)
+    tensor = graph.tensors[source.name]
+    accumulator = graph.tensors[operation.name].format
+    height, width, filters = graph.tensors[operation.name].shape
+    kernel_height, kernel_width, group_inputs, _ = operation.weights.shape
+    taps = kernel_height * kernel_width
+    weight_width = packing.weight_width(operation.weight_format)
+    depthwise = simd == 0
+    if depthwise:
+        rows = packing.depthwise_weight_rows(operation, pe)
+        shape_constants = constants(
+            channels=operation.groups, multiplier=filters // operation.groups
+        )
+    else:
+        rows = packing.weight_rows(operation, pe, simd)
+        shape_constants = constants(
+            in_channels=group_inputs * operation.groups,
+            out_channels=filters,
+            groups=operation.groups,
+            simd=simd,
+        )
+    text = packing.Requantization(accumulator, requantize.format).text("requantization_t")
+    text += config(
+        "convolution",
+        shape_constants,
+        constants(
+            pixels=height * width,
+            taps=taps,
+            pe=pe,
+            weight_width=weight_width,
+            product_shift=operation.product_shift,
+        ),
+        types(
+            input_t=tensor.format.raw_type,
+            output_t=requantize.format.raw_type,
+            accumulator_t=accumulator.raw_type,
+            requantization="requantization_t",
+        ),
+    )
+    text += packing.array_text("weights", packing.pack_rows(rows, weight_width))
+    text += packing.array_text("biases", packing.bias_rows(operation.biases, pe))
+    kernel = "depthwise" if depthwise else "matrix_vector"
+    lanes = pe if depthwise else simd
+    window = window_of(
+        tensor.shape,
+        (kernel_height, kernel_width),
+        operation.strides,
+        operation.padding,
+        lanes,
+        spare_pixels,
+    )
+    ports = (
+        (Port(tensor.format, lanes, window.in_beats),),
+        (Port(requantize.format, pe, height * width * filters // pe),),
+    )
+    if taps == 1 and operation.strides == (1, 1) and not any(operation.padding):
+        call = f"hwflow::{kernel}<convolution>(in0, out0, weights, biases);"
+        return Case(text, call, *ports)
+    more, call = after_window(
+        window, tensor.format, 0, f"hwflow::{kernel}<convolution>(windows, out0, weights, biases);"
+    )
+    return Case(text + more, call, *ports)
+
+
+def pool_case(
+    shape: Shape, value: FixedPoint, operation: MaxPool2D, lanes: int, output: FixedPoint
+) -> Case:
+    window = window_of(shape, operation.window, operation.strides, operation.padding, lanes)
+    text = config(
+        "pool",
+        constants(
+            pixels=window.out_height * window.out_width,
+            taps=operation.window[0] * operation.window[1],
+            channels=shape[2],
+            lanes=lanes,
+        ),
+        types(input_t=value.raw_type, output_t=output.raw_type),
+    )
+    more, call = after_window(
+        window, value, value.minimum, "hwflow::max_pool<pool>(windows, out0);"
+    )
+    beats = window.out_height * window.out_width * window.folds
+    return Case(
+        text + more, call, (Port(value, lanes, window.in_beats),), (Port(output, lanes, beats),)
+    )
+
+
+def sum_case(graph: IntegerGraph, lanes: int) -> Case:
+    """The graph is input, SumPool2D, Requantize; a window of the whole image has no line buffer."""
+    source, operation, requantize = graph.operations
+    assert isinstance(operation, SumPool2D)
+    assert isinstance(requantize, Requantize)
+    tensor = graph.tensors[source.name]
+    accumulator = graph.tensors[operation.name].format
+    height, width, channels = graph.tensors[operation.name].shape
+    text = packing.Requantization(accumulator, requantize.format, requantize.divisor).text(
+        "requantization_t"
+    )
+    whole = operation.window == tensor.shape[:2]
+    pixels = tensor.shape[0] * tensor.shape[1] if whole else height * width
+    text += config(
+        "pool",
+        constants(
+            pixels=pixels,
+            taps=operation.window[0] * operation.window[1],
+            channels=channels,
+            lanes=lanes,
+        ),
+        types(
+            input_t=tensor.format.raw_type,
+            output_t=requantize.format.raw_type,
+            accumulator_t=accumulator.raw_type,
+            requantization="requantization_t",
+        ),
+    )
+    window = window_of(tensor.shape, operation.window, operation.strides, operation.padding, lanes)
+    ports = (
+        (Port(tensor.format, lanes, window.in_beats),),
+        (Port(requantize.format, lanes, height * width * window.folds),),
+    )
+    if whole:
+        return Case(text, "hwflow::global_sum<pool>(in0, out0);", *ports)
+    more, call = after_window(window, tensor.format, 0, "hwflow::window_sum<pool>(windows, out0);")
+    return Case(text + more, call, *ports)
+
+
+def extreme_images(rng: np.random.Generator, shape: Shape, value: FixedPoint) -> IntArray:
+    """Five images: all minimum, all maximum, two random ones, the extremes alone at random."""
+    low, high = value.minimum, value.maximum
+    images = rng.integers(low, high, (5, *shape), np.int64, endpoint=True)
+    images[0] = low
+    images[1] = high
+    images[4] = rng.choice(np.array([low, high]), shape)
+    return images
