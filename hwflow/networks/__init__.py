@@ -31,18 +31,22 @@ class NetworkSection(Protocol):
     @property
     def parameters(self) -> BaseModel | None: ...
     @property
-    def file(self) -> Path | None: ...
+    def file(self) -> Path | str | None: ...
 
 
 class WeightsSection(Protocol):
-    """What `load_network` reads of a design's `weights`: `source: random` and a seed, or a file."""
+    """What `load_network` reads of a design's `weights`.
+
+    `source` is `random`, `model` (those of network.file) or `file`; None leaves it to what else is
+    given.
+    """
 
     @property
     def source(self) -> str | None: ...
     @property
     def seed(self) -> int: ...
     @property
-    def file(self) -> Path | None: ...
+    def file(self) -> Path | str | None: ...
 
 
 class Design(Protocol):
@@ -69,7 +73,8 @@ def load_network(design: Design) -> Network:
     """The design's float network with its weights.
 
     The weights of a family's network are those of `weights.file`, else seeded random ones. The
-    user's own model keeps the weights of its file, unless `weights.file` gives others.
+    user's own model keeps the weights of its file, unless `weights.file` gives others or
+    `weights.source: random` asks for random ones.
 
     Raises:
         DesignError: if the family does not exist, its parameters do not fit one another, or a
@@ -82,9 +87,10 @@ def load_network(design: Design) -> Network:
     if section.file is not None:
         from hwflow.networks.keras_file import load_model
 
-        model = load_model(section.file)
-        source = f"file {section.file.name}"
-        origin = "its own weights"
+        file = Path(section.file)
+        model = load_model(file)
+        structure, where = f"file {file.name}", str(file)
+        is_drawn = weights.source == "random"
     else:
         family = _family(section.family)
         parameters = section.parameters or family.parameters()
@@ -92,17 +98,18 @@ def load_network(design: Design) -> Network:
             model = family.build(parameters)
         except ValueError as error:
             raise DesignError(Fault("", "network", str(error))) from error
-        source = f"family {family.name}"
-        origin = ""
+        structure, where = f"family {family.name}", ""
+        is_drawn = True
     if weights.file is not None:
-        apply_weights(model, weights.file)
-        origin = f"weights of {weights.file.name}"
-    elif not origin:
+        apply_weights(model, Path(weights.file))
+        origin = f"weights of {Path(weights.file).name}"
+    elif is_drawn:
         randomise(model, weights.seed)
         origin = f"random weights, seed {weights.seed}"
-    where = str(section.file) if section.file is not None else ""
-    require_finite(model, where)
-    return Network(model, f"{source}, {origin}", int(model.count_params()))
+    else:
+        require_finite(model, where)
+        origin = "its own weights"
+    return Network(model, f"{structure}, {origin}", int(model.count_params()))
 
 
 def _family(name: str | None) -> Family:

@@ -113,7 +113,7 @@ def _layer_faults(parts: Mapping[str, tuple[int, ...]], given: Mapping[str, Arra
             texts.append(f"{part} must have shape {shape}, not {given[part].shape}")
         elif given[part].dtype.kind not in "fiu":
             texts.append(f"{part} must hold numbers, not {given[part].dtype}")
-        elif not np.isfinite(given[part].astype(np.float32)).all():
+        elif not _is_finite(given[part]):
             texts.append(f"{part} must hold finite numbers, but has NaN or infinity among them")
     texts += [
         f"{part} is in the weights file, but the network's layer has none"
@@ -121,6 +121,12 @@ def _layer_faults(parts: Mapping[str, tuple[int, ...]], given: Mapping[str, Arra
         if part not in parts
     ]
     return texts
+
+
+def _is_finite(tensor: Array) -> bool:
+    """Whether every value is a finite number in float32."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(tensor.astype(np.float32)).all())
 
 
 def require_finite(model: keras.Model, where: str) -> None:
@@ -133,7 +139,7 @@ def require_finite(model: keras.Model, where: str) -> None:
         )
         for layer in model.layers
         for variable in layer.weights
-        if not np.isfinite(variable.numpy()).all()
+        if not _is_finite(variable.numpy())
     ]
     if faults:
         raise DesignError(faults)
@@ -203,7 +209,8 @@ def _read_keras(path: Path) -> Weights:
 
 def _read_npz(path: Path) -> Weights:
     weights: Weights = {}
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
         for key in archive.files:
