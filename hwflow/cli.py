@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -88,7 +89,8 @@ def _working() -> Iterator[None]:
         raise SystemExit(_TERMINATED)
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    before = signal.signal(signal.SIGTERM, terminate)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, terminate) if is_main else None
     sys.stdout.flush()
     stdout = os.dup(1)
     os.dup2(2, 1)
@@ -98,7 +100,8 @@ def _working() -> Iterator[None]:
     finally:
         os.dup2(stdout, 1)
         os.close(stdout)
-        signal.signal(signal.SIGTERM, before)
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 @app.callback(invoke_without_command=True)

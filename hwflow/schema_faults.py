@@ -7,6 +7,7 @@ sentences without doing anything for them.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -52,7 +53,7 @@ def validate(
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
         found = _by_path(error, data)
-    schema = model.model_json_schema()
+    schema = _schema_of(model)
     for relative, detail in found.items():
         here = (*path, *relative)
         message = _message(detail, relative, data, schema, tuple(known))
@@ -89,6 +90,11 @@ def did_you_mean(wanted: str, options: Iterable[str]) -> str:
     folded = {option.lower(): option for option in reversed(options)}
     close = difflib.get_close_matches(wanted.lower(), folded, n=1, cutoff=0.6)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""
+
+
+@functools.cache
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 # --- from pydantic's errors to one error a place -------------------------------------------------
@@ -140,7 +146,11 @@ def _message(detail: Any, path: KeyPath, data: Any, root: _Schema, known: tuple[
         return text if text.endswith((".", "?")) else f"{text}."
     schemas = _lookup(root, path)
     expected = _describe(schemas, root)
-    if kind == "missing":
+    if (
+        kind == "missing"
+        and isinstance(path[-1], str)
+        and path[-1] not in _value_at(data, path[:-1])
+    ):
         return f"is required: must be {expected}."
     value = _value_at(data, path)
     if not expected:

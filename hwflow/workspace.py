@@ -7,6 +7,7 @@ and renamed into it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -77,7 +78,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.write_bytes(content)
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 class PlannedFiles(dict[str, bytes]):
@@ -104,13 +106,13 @@ class PlannedFiles(dict[str, bytes]):
             digest.update(f"{path}\0{hashlib.sha256(self[path]).hexdigest()}\n".encode())
         return digest.hexdigest()
 
-    def write_into(self, folder: Path) -> None:
-        """Writes every file below a folder, which may exist.
+    def write_into(self, folder: Path, doing: str = "") -> None:
+        """Writes every file below a folder, which may exist; errors say what was being done.
 
         Raises:
             ToolError: if the disk is full or refuses.
         """
-        with disk_errors(f"writing {folder.name}"):
+        with disk_errors(doing or f"writing {folder.name}"):
             for path in sorted(self):
                 _check_relative(path)
                 target = folder / path
@@ -130,7 +132,7 @@ class PlannedFiles(dict[str, bytes]):
         try:
             with disk_errors(f"writing {folder.name}"):
                 fresh.mkdir(parents=True)
-            self.write_into(fresh)
+            self.write_into(fresh, f"writing {folder.name}")
             _swap_in(fresh, folder, previous)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -315,7 +317,7 @@ class Workspace:
                 for target in sorted(files):
                     _check_relative(target)
                     _link(files[target], self._fresh / target)
-            extra.write_into(self._fresh)
+            extra.write_into(self._fresh, f"assembling {self.name}")
             with disk_errors(f"assembling {self.name}"):
                 manifest = {"hwflow": __version__, "files": _manifest(self._fresh)}
                 (self._fresh / MANIFEST).write_bytes(json_bytes(manifest))

@@ -27,6 +27,7 @@ _MAX_NODES = 100_000
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _PREFIXED_INTEGER = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORDS = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -175,6 +176,7 @@ class _Reader:
                 self.check_tag(node, path, "tag:yaml.org,2002:seq")
                 return [self.convert(part, (*path, i)) for i, part in enumerate(node.value)]
             self.check_tag(node, path, "tag:yaml.org,2002:str")
+            self.check_text(node, path)
             return _scalar(node)
         finally:
             self.open.discard(id(node))
@@ -182,6 +184,13 @@ class _Reader:
     def check_tag(self, node: yaml.Node, path: KeyPath, plain: str) -> None:
         if node.tag not in (plain, "!"):
             self.fault(node, path, f"must have no tag, not {node.tag!r}. Leave the tag out.")
+
+    def check_text(self, node: yaml.Node, path: KeyPath) -> bool:
+        """Whether the scalar is text; escapes can spell halves of characters, which are none."""
+        if not _SURROGATE.search(node.value):
+            return True
+        self.fault(node, path, "must not spell a character by its UTF-16 halves")
+        return False
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -191,6 +200,8 @@ class _Reader:
                 self.fault(key_node, path, "a key must be a word, not a list or a mapping")
                 continue
             key = str(key_node.value)
+            if not self.check_text(key_node, path):
+                continue
             if key == "<<" and key_node.style is None:
                 several = isinstance(value_node, yaml.SequenceNode)
                 merged.extend(value_node.value if several else [value_node])

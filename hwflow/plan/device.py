@@ -80,7 +80,7 @@ _DIES = frozenset(
 )
 # Package, speed grade, temperature: `clg400-1` after a 7 series die, `-ffvb1156-2-e` after others.
 _OLD_SUFFIX = re.compile(r"[a-z]{2,4}\d{3,4}-[123](l|li|i)?")
-_NEW_SUFFIX = re.compile(r"-[a-z]{3,4}\d{3,4}-[123](l|lv|mp|lp|hp|m|h)?(-[a-z]{1,3})*")
+_NEW_SUFFIX = re.compile(r"-[a-z]{3,4}\d{3,4}-[123](l|lv|mp|lp|hp|m|h)?-[ceimq](-es\d*)?")
 
 
 @functools.cache
