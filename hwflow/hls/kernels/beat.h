@@ -95,11 +95,32 @@ struct loader<long long> {
     }
 };
 
+template <typename NATIVE>
+struct make_unsigned;
+template <>
+struct make_unsigned<int> {
+    typedef unsigned int type;
+};
+template <>
+struct make_unsigned<long long> {
+    typedef unsigned long long type;
+};
+
 // The native integer in a register.
 template <typename T>
 inline typename native<raw<T>::bits>::type load(const T& value) {
 #pragma HLS INLINE
     return loader<typename native<raw<T>::bits>::type>::load(value);
+}
+
+// A native integer that holds what a register of type T would: the register is then as narrow.
+template <typename T, typename NATIVE>
+inline NATIVE narrow(NATIVE value) {
+#pragma HLS INLINE
+    typedef typename make_unsigned<NATIVE>::type pattern;
+    static const int SPARE = 8 * int(sizeof(NATIVE)) - raw<T>::width;
+    return raw<T>::is_signed ? NATIVE(pattern(value) << SPARE) >> SPARE
+                             : NATIVE((pattern(value) << SPARE) >> SPARE);
 }
 
 // Bits needed to write a positive constant.

@@ -45,7 +45,7 @@ void matrix_vector(hls::stream<beat<typename CONFIG::input_t, CONFIG::simd> >& i
 
     input_t window[TERMS][CONFIG::simd];  // the beats of a group
 #pragma HLS ARRAY_RESHAPE variable=window complete dim=2  // a beat is one memory word
-    accumulator_t sums[CONFIG::pe];
+    number sums[CONFIG::pe];
 #pragma HLS ARRAY_PARTITION variable=sums complete  // registers, all updated each cycle
 
     int row = 0;
@@ -90,9 +90,9 @@ PIXEL:
                                             weights[row], lane * CONFIG::simd + part));
                         }
                         // One addition in the loop that is carried from cycle to cycle.
-                        const number start = term == 0 ? number(biases[bias][lane])
-                                                       : number(load(sums[lane]));
-                        sums[lane] = start + products * (number(1) << CONFIG::product_shift);
+                        const number start = term == 0 ? number(biases[bias][lane]) : sums[lane];
+                        sums[lane] = narrow<accumulator_t>(
+                            start + products * (number(1) << CONFIG::product_shift));
                     }
                     row = row == FOLDS - 1 ? 0 : row + 1;
 
@@ -103,7 +103,8 @@ PIXEL:
                         for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
                             result.lane[lane] =
-                                requantize<typename CONFIG::requantization>(sums[lane]);
+                                requantize<typename CONFIG::requantization>(
+                                    accumulator_t(sums[lane]));
                         }
                         output.write(result);
                         bias = bias == CONFIG::groups * FILTERS - 1 ? 0 : bias + 1;
