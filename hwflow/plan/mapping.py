@@ -82,6 +82,11 @@ def identifier(name: str) -> str:
     return f"layer_{word}" if not word or word[0].isdigit() else word
 
 
+def stream_name(tensor: str) -> str:
+    """The C++ name of the stream in which a tensor leaves its producer."""
+    return f"{identifier(tensor)}_out"
+
+
 @dataclass(frozen=True)
 class _Stage:
     """An operation, and the requantization fused into it."""
@@ -205,7 +210,8 @@ class _Mapper:
         channels: int,
         pixels: int,
     ) -> str:
-        assert name not in self.streams, name
+        if name in self.streams:
+            raise DesignError(f"two layers lead to the same C++ name {name}: rename one of them")
         self.streams[name] = Stream(name, tensor, value_format, lanes, channels, pixels)
         return name
 
@@ -213,7 +219,7 @@ class _Mapper:
         """A stream that carries a whole tensor."""
         shape = self.tensor(tensor).shape
         return self.new_stream(
-            identifier(tensor) + suffix,
+            stream_name(tensor) + suffix,
             tensor,
             self.tensor(tensor).format,
             lanes or self.lanes_out[tensor],
@@ -345,7 +351,7 @@ class _Mapper:
                 "requantize_stream",
                 operation.name,
                 (stream,),
-                (identifier(stage.tensor),),
+                (stream_name(stage.tensor),),
                 {"pixels": shape[0] * shape[1], "channels": shape[2], "lanes": lanes},
                 shape[0] * shape[1] * (shape[2] // lanes),
                 accumulator=source.format,
@@ -475,7 +481,7 @@ class _Mapper:
             kernel_name,
             operation.name,
             (stream,),
-            (identifier(stage.tensor),),
+            (stream_name(stage.tensor),),
             {
                 "pixels": pixels,
                 "taps": taps,
@@ -517,7 +523,7 @@ class _Mapper:
             kernel,
             stage.operation.name,
             (stream,),
-            (identifier(stage.tensor),),
+            (stream_name(stage.tensor),),
             settings,
             cycles,
             **sums,  # type: ignore[arg-type]
@@ -548,7 +554,7 @@ class _Mapper:
             partial = FixedPoint.containing(
                 int(reach.low.min()), int(reach.high.max()), fraction_bits
             )
-            made = identifier(stage.tensor)
+            made = stream_name(stage.tensor)
             if not is_last:
                 made = self.new_stream(
                     f"{name}_partial{index}", None, partial, lanes, total, pixels

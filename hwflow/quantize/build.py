@@ -72,7 +72,9 @@ class _Builder:
         inputs = []
         for node in self.graph.nodes:
             if node.kind == "InputLayer":
-                tensor = keras.Input(node.shape, name=node.name)
+                # hls4ml reserves the name "input"
+                name_taken = node.name == "input"
+                tensor = keras.Input(node.shape, name="image" if name_taken else node.name)
                 inputs.append(tensor)
             else:
                 kind = float_kind(node.kind)

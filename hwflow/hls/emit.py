@@ -1,0 +1,216 @@
+"""The C++ text of processes: configurations, functions with their memories, and calls."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from hwflow.errors import DesignError
+from hwflow.hls import packing
+from hwflow.opset import Conv2D
+from hwflow.plan.streams import Memory, Process, Stream
+
+HEADERS: Mapping[str, str] = {
+    "sliding_window": "sliding_window",
+    "matrix_vector": "matrix_vector",
+    "depthwise": "depthwise",
+    "max_pool": "pooling",
+    "window_sum": "pooling",
+    "global_sum": "pooling",
+    "requantize_stream": "requantize",
+    "add": "joins",
+    "concatenate": "joins",
+    "duplicate": "joins",
+    "repack": "joins",
+}
+"""The header of each kernel."""
+
+REGISTER_WORDS = 4
+"""Sums of global pooling stand in registers below this many words (they are updated too often)."""
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """The strict template environment: what is missing is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A template filled in."""
+    return environment().get_template(template).render(**values)
+
+
+def beat_type(stream: Stream) -> str:
+    """The C++ type of a stream's beats."""
+    return f"hwflow::beat<{stream.format.raw_type}, {stream.lanes}>"
+
+
+@dataclass(frozen=True)
+class ProcessText:
+    """The C++ text of one process.
+
+    Attributes:
+        name: of the function.
+        config: the CONFIG struct, and the requantization before it.
+        function: the definition.
+        arguments: types of the parameters, for the declaration.
+        call: the statement in the top function.
+        weights: text of the header with its constants, or nothing.
+    """
+
+    name: str
+    config: str
+    function: str
+    arguments: tuple[str, ...]
+    call: str
+    weights: str | None
+
+
+def process_text(process: Process, streams: Mapping[str, Stream], backend: str) -> ProcessText:
+    """The C++ text of a process.
+
+    Args:
+        process: of the plan.
+        streams: of the plan, by name.
+        backend: `vitis` or `vivado`: they differ in how memories are bound.
+
+    Raises:
+        DesignError: if a constant of it cannot be represented.
+    """
+    inputs = [streams[name] for name in process.inputs]
+    outputs = [streams[name] for name in process.outputs]
+    ports = [f"input{i if len(inputs) > 1 else ''}" for i in range(len(inputs))]
+    ports += [f"output{i if len(outputs) > 1 else ''}" for i in range(len(outputs))]
+    arguments = tuple(f"hls::stream<{beat_type(stream)} >&" for stream in [*inputs, *outputs])
+    requantization = None
+    types: list[tuple[str, str]] = []
+    if process.kernel == "sliding_window":
+        types.append(("value_t", inputs[0].format.raw_type))
+    else:
+        numbered = enumerate(inputs) if len(inputs) > 1 else [("", inputs[0])]
+        types += [(f"input{index}_t", stream.format.raw_type) for index, stream in numbered]
+        types.append(("output_t", outputs[0].format.raw_type))
+    if process.accumulator is not None and process.target is not None:
+        name = f"{process.name}_requantization"
+        constants = packing.Requantization(process.accumulator, process.target, process.divisor)
+        requantization = constants.text(name)
+        types.append(("accumulator_t", process.accumulator.raw_type))
+        types.append(("requantization", name))
+    settings = dict(process.settings)
+    if process.weight_format is not None:
+        settings["weight_width"] = packing.weight_width(process.weight_format)
+    memories, memory_names, weights = _memories(process, streams, backend)
+    return ProcessText(
+        process.name,
+        render(
+            "config.j2",
+            process=process,
+            requantization=requantization,
+            types=types,
+            settings=settings.items(),
+        ),
+        render(
+            "function.j2",
+            process=process,
+            arguments=[f"{t} {n}" for t, n in zip(arguments, ports, strict=True)],
+            memories=memories,
+            names=[*ports, *memory_names],
+        ),
+        arguments,
+        f"{process.name}({', '.join([*process.inputs, *process.outputs])});",
+        weights,
+    )
+
+
+def _memories(
+    process: Process, streams: Mapping[str, Stream], backend: str
+) -> tuple[list[str], list[str], str | None]:
+    """Declarations and pragmas of the arrays that a kernel takes, their names, and constants."""
+    if process.kernel == "sliding_window":
+        (memory,) = process.memories
+        stream = streams[process.inputs[0]]
+        declared = f"static {stream.format.raw_type} buffer[{memory.words}][{stream.lanes}];"
+        lines = [
+            f"    // {memory.words} beats: the rows that windows reach over",
+            f"    {declared}",
+        ]
+        return [*lines, *_bound("buffer", memory, backend, rom=False)], ["buffer"], None
+    if process.kernel == "global_sum":
+        lanes = process.settings["lanes"]
+        folds = process.settings["channels"] // lanes
+        assert process.accumulator is not None
+        lines = [f"    static {process.accumulator.raw_type} sums[{folds}][{lanes}];"]
+        if folds < REGISTER_WORDS:
+            return (
+                [*lines, "#pragma HLS ARRAY_PARTITION variable=sums complete dim=0"],
+                ["sums"],
+                None,
+            )
+        memory = Memory("sums", folds, lanes * process.accumulator.width, "lutram")
+        return [*lines, *_bound("sums", memory, backend, rom=False)], ["sums"], None
+    if process.weights is None or process.biases is None or process.weight_format is None:
+        return [], [], None
+    operation = Conv2D(
+        process.layer,
+        ("",),
+        weights=process.weights,
+        biases=process.biases,
+        weight_format=process.weight_format,
+        groups=process.settings.get("groups", process.settings.get("channels", 1)),
+    )
+    pe = process.settings["pe"]
+    if process.kernel == "depthwise":
+        rows = packing.depthwise_weight_rows(operation, pe)
+    else:
+        rows = packing.weight_rows(operation, pe, process.settings["simd"])
+    packed = packing.pack_rows(rows, packing.weight_width(process.weight_format))
+    rom, bias_rom = process.memories
+    if packed.shape[0] != rom.words:
+        raise DesignError(
+            f"{process.name}: {packed.shape[0]} words of weights, planned {rom.words}"
+        )
+    weights, biases = f"{process.name}_weights", f"{process.name}_biases"
+    text = (
+        f"// Constants of {process.name}: {rows.shape[1]} weights of "
+        f"{process.weight_format} a word, one word a cycle.\n"
+        f"{packing.array_text(weights, packed)}\n"
+        f"// One row for each fold of the output channels, in the unit of the accumulator.\n"
+        f"{packing.array_text(biases, packing.bias_rows(np.asarray(process.biases), pe))}"
+    )
+    lines = [
+        f"    // {rom.words} words of {rom.width_bits} bits",
+        *_bound(weights, rom, backend, rom=True),
+        *_bound(biases, bias_rom, backend, rom=True),
+    ]
+    return lines, [weights, biases], text
+
+
+def _bound(variable: str, memory: Memory, backend: str, *, rom: bool) -> list[str]:
+    """Pragmas that make a row one word and bind the array to its storage."""
+    lines = [f"#pragma HLS ARRAY_RESHAPE variable={variable} complete dim=2"]
+    if backend == "vitis":
+        kind = "rom_1p" if rom else "ram_s2p"
+        lines.append(
+            f"#pragma HLS BIND_STORAGE variable={variable} type={kind} impl={memory.storage}"
+        )
+    else:
+        core = {
+            ("bram", True): "ROM_1P_BRAM",
+            ("lutram", True): "ROM_1P_LUTRAM",
+            ("bram", False): "RAM_2P_BRAM",
+            ("lutram", False): "RAM_2P_LUTRAM",
+            ("uram", False): "XPM_MEMORY uram",
+        }[memory.storage, rom]
+        lines.append(f"#pragma HLS RESOURCE variable={variable} core={core}")
+    return lines

@@ -1,0 +1,319 @@
+"""C-simulation: compiles the emitted project layer by layer and runs it on images.
+
+Every layer is a compilation unit of its own. Objects are kept by the digest of everything that goes
+into them, so a change of one layer compiles one. Images are spread over processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.errors import ToolError
+from hwflow.fixed_point import IntArray
+from hwflow.plan.mapping import identifier
+from hwflow.plan.streams import Stream, StreamGraph
+from hwflow.toolchain.gcc import Compiler, find_compiler, run
+from hwflow.workspace import disk_errors
+
+FLAGS = ("-std=c++14", "-O3", "-march=native", "-Wno-unknown-pragmas", "-Wno-attributes")
+INCLUDES = (".", "firmware", "simulation", "simulation/ap_types")
+COMPILE_TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A compiled project.
+
+    Attributes:
+        program: the executable.
+        graph: the plan it was emitted from.
+        compiled: number of units that were compiled now, the others came from the cache.
+        units: number of all units.
+    """
+
+    program: Path
+    graph: StreamGraph
+    compiled: int
+    units: int
+
+
+def compile_project(
+    project: Path,
+    graph: StreamGraph,
+    cache: Path,
+    log: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Simulator:
+    """Compiles the simulation program of an emitted project.
+
+    Args:
+        project: the folder with `firmware/` and `simulation/`.
+        graph: the plan.
+        cache: folder of objects and programs, shared by builds.
+        log: what the compiler says.
+        workers: compilers at a time; by default one a processor.
+        progress: told how many units are done.
+
+    Raises:
+        ToolError: if there is no compiler, it fails, or the disk is full.
+    """
+    compiler = find_compiler()
+    with disk_errors(f"making {cache}"):
+        cache.mkdir(parents=True, exist_ok=True)
+    shared = _shared_digest(project, compiler)
+    sources = sorted((project / "firmware" / "layers").glob("*.cpp"))
+    top = project / "firmware" / f"{graph.name}.cpp"
+    driver = project / "simulation" / "simulate.cpp"
+    own_headers = {
+        f"{identifier(process.layer)}.cpp": [project / "firmware" / "weights" / f"{process.name}.h"]
+        for process in graph.processes
+        if process.weights is not None
+    }
+    declarations = [project / "firmware" / "layers.h", project / "firmware" / f"{graph.name}.h"]
+    units: dict[Path, Path] = {}
+    for source in sources:
+        units[source] = cache / f"{_digest(shared, [source, *own_headers.get(source.name, [])])}.o"
+    for source in (top, driver):
+        units[source] = cache / f"{_digest(shared, [source, *declarations])}.o"
+    wanted = [(source, target) for source, target in units.items() if not target.exists()]
+    # the largest first, so that no processor waits at the end for a late large one
+    wanted.sort(key=lambda pair: -pair[0].stat().st_size)
+    count = workers or os.cpu_count() or 1
+    log.parent.mkdir(parents=True, exist_ok=True)
+    progress(0, len(wanted))
+    prelude = _precompiled(compiler, project, cache / shared.hex()[:32], log) if wanted else ()
+    with ThreadPoolExecutor(count) as pool:
+        jobs = [pool.submit(_compile, compiler, project, s, t, prelude, log) for s, t in wanted]
+        try:
+            for done, job in enumerate(as_completed(jobs)):
+                job.result()
+                progress(done + 1, len(wanted))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    objects = sorted(units.values())
+    names = hashlib.sha256("".join(path.name for path in objects).encode()).hexdigest()[:32]
+    program = cache / f"{graph.name}-{names}"
+    if not program.exists():
+        partial = program.with_suffix(".partial")
+        run(
+            [compiler.path, "-o", partial, *objects],
+            folder=project,
+            log=log,
+            timeout_s=COMPILE_TIMEOUT_S,
+            purpose="linking the C-simulation",
+        )
+        partial.replace(program)
+    return Simulator(program, graph, len(wanted), len(units))
+
+
+def _shared_digest(project: Path, compiler: Compiler) -> bytes:
+    """What every unit depends on: compiler, flags, processor, kernels, types."""
+    digest = hashlib.sha256(f"{compiler} {FLAGS} {_processor()}".encode())
+    for folder in ("firmware/kernels", "simulation"):
+        for path in sorted((project / folder).rglob("*.h")):
+            digest.update(path.relative_to(project).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def _processor() -> str:
+    """The processor's features: objects for one are not run on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _digest(shared: bytes, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256(shared)
+    for path in files:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _precompiled(compiler: Compiler, project: Path, folder: Path, log: Path) -> tuple[str, ...]:
+    """Flags that include the types' headers precompiled: they are most of a unit's text.
+
+    Args:
+        compiler: g++ keeps a precompiled header beside the header of its name.
+        project: the folder of the project.
+        folder: of the cache, named by the digest of what goes into it.
+        log: what the compiler says.
+    """
+    if compiler.kind != "g++":
+        return ()
+    header = folder / "prelude.h"
+    compiled = folder / "prelude.h.gch"
+    if not compiled.exists():
+        with disk_errors(f"writing {header}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            header.write_text('#include "kernels/beat.h"\n#include "kernels/requantize.h"\n')
+        partial = folder / "prelude.partial"
+        _run(compiler, project, ["-x", "c++-header", header], partial, log, "the types' headers")
+        partial.replace(compiled)
+    return ("-include", str(header))
+
+
+def _run(
+    compiler: Compiler,
+    project: Path,
+    words: list[str | Path],
+    target: Path,
+    log: Path,
+    what: str,
+) -> None:
+    run(
+        [compiler.path, *FLAGS, *(f"-I{folder}" for folder in INCLUDES), *words, "-o", target],
+        folder=project,
+        log=log,
+        timeout_s=COMPILE_TIMEOUT_S,
+        purpose=f"compiling {what}",
+    )
+
+
+def _compile(
+    compiler: Compiler,
+    project: Path,
+    source: Path,
+    target: Path,
+    prelude: tuple[str, ...],
+    log: Path,
+) -> None:
+    partial = target.with_suffix(".partial.o")
+    own_log = log.with_name(f"{log.stem}-{source.stem}.txt")
+    try:
+        words: list[str | Path] = [*prelude, "-c", source.relative_to(project)]
+        _run(compiler, project, words, partial, own_log, source.name)
+    finally:
+        if own_log.exists() and own_log.stat().st_size == 0:
+            own_log.unlink()
+    partial.replace(target)
+
+
+def taps(graph: StreamGraph) -> dict[str, Stream]:
+    """The stream in which each tensor leaves its producer, by the tensor's name."""
+    found: dict[str, Stream] = {}
+    outside = {*graph.inputs}
+    for process in graph.processes:
+        if process.kernel in ("repack", "duplicate"):
+            continue
+        for name in process.outputs:
+            stream = graph.streams[name]
+            if stream.tensor is not None and name not in outside:
+                found.setdefault(stream.tensor, stream)
+    return found
+
+
+def simulate(
+    simulator: Simulator,
+    inputs: Mapping[str, IntArray],
+    folder: Path,
+    log: Path,
+    *,
+    tensors: Iterable[str] | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, IntArray]:
+    """Runs images through the compiled project.
+
+    Args:
+        simulator: the compiled project.
+        inputs: raw integers of each input tensor, shape `(N, H, W, C)`.
+        folder: for the files that the program reads and writes; emptied first.
+        log: what the program says.
+        tensors: whose values to return; by default all that pass through a stream.
+        workers: processes at a time; by default one a processor.
+        progress: told how many images are done.
+
+    Returns:
+        Raw integers by tensor name, shape `(N, pixels, channels)`.
+
+    Raises:
+        ToolError: if the program fails, or a stream was read while empty or left full.
+    """
+    graph = simulator.graph
+    streams = taps(graph)
+    chosen = list(streams) if tensors is None else list(tensors)
+    names = [graph.streams[name].tensor or name for name in graph.inputs]
+    values = np.concatenate(
+        [inputs[name].reshape(len(inputs[name]), -1) for name in names], axis=1
+    ).astype(np.int32)
+    images = len(values)
+    shutil.rmtree(folder, ignore_errors=True)
+    with disk_errors(f"writing {folder}"):
+        folder.mkdir(parents=True)
+        values.tofile(folder / "input.bin")
+    count = max(1, min(workers or os.cpu_count() or 1, images))
+    bounds = [images * index // count for index in range(count + 1)]
+    port_of = _ports(graph)
+    progress(0, images)
+    with ThreadPoolExecutor(count) as pool:
+        jobs = []
+        for index, (first, last) in enumerate(itertools.pairwise(bounds)):
+            part = folder / f"part{index}"
+            part.mkdir()
+            wanted = [streams[t].name for t in chosen if streams[t].name not in port_of]
+            command: list[str | Path] = [
+                simulator.program,
+                folder / "input.bin",
+                str(first),
+                str(last - first),
+                part,
+                *wanted,
+            ]
+            own_log = log.with_name(f"{log.stem}-part{index}.txt")
+            jobs.append(
+                pool.submit(run, command, folder=folder, log=own_log, purpose="the C-simulation")
+            )
+        done = 0
+        for job, (first, last) in zip(jobs, itertools.pairwise(bounds), strict=True):
+            job.result()
+            done += last - first
+            progress(done, images)
+    results = {}
+    for tensor in chosen:
+        stream = streams[tensor]
+        file = f"{port_of.get(stream.name, stream.name)}.bin"
+        parts = [_decoded(folder / f"part{i}" / file, stream) for i in range(count)]
+        whole = np.concatenate(parts)
+        if whole.size != images * stream.pixels * stream.channels:
+            raise ToolError(
+                f"the C-simulation wrote {whole.size} values of {tensor!r}, not "
+                f"{images * stream.pixels * stream.channels}"
+            )
+        results[tensor] = whole.reshape(images, stream.pixels, stream.channels)
+    shutil.rmtree(folder, ignore_errors=True)
+    return results
+
+
+def _ports(graph: StreamGraph) -> dict[str, str]:
+    """Names of the top function's parameters by the names of their streams."""
+    found = {}
+    for base, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for index, name in enumerate(names):
+            found[name] = base if len(names) == 1 else f"{base}{index}"
+    return found
+
+
+def _decoded(path: Path, stream: Stream) -> IntArray:
+    """The values of a recorded stream: an ap_int of up to 8, 16, 32 or 64 bits lies in as many."""
+    width = stream.format.width
+    size = 1 if width <= 8 else 2 if width <= 16 else 4 if width <= 32 else 8
+    kind = np.dtype(f"<{'i' if stream.format.signed else 'u'}{size}")
+    raw: npt.NDArray[np.int64] = np.fromfile(path, kind).astype(np.int64)
+    return raw
