@@ -32,6 +32,7 @@ void depthwise(
     typedef typename CONFIG::accumulator_t accumulator_t;
     typedef typename native<raw<accumulator_t>::bits + 1>::type number;
     typedef typename native<raw<input_t>::bits + CONFIG::weight_width>::type product_t;
+    typedef typename operand<raw<input_t>::bits>::type operand_t;
 
     static const int INPUT_FOLDS = CONFIG::channels / CONFIG::pe;
     static_assert(CONFIG::channels % CONFIG::pe == 0, "pe must divide the channels");
@@ -39,8 +40,8 @@ void depthwise(
                   "one row of weights a cycle");
 
     input_t window[CONFIG::taps][CONFIG::pe];  // the beats of a fold, for a multiplier above 1
-#pragma HLS ARRAY_RESHAPE variable=window complete dim=2
-    accumulator_t sums[CONFIG::pe];
+#pragma HLS ARRAY_RESHAPE variable=window complete dim=2  // a beat is one memory word
+    number sums[CONFIG::pe];
 #pragma HLS ARRAY_PARTITION variable=sums complete  // registers, all updated each cycle
 
     int row = 0;
@@ -55,18 +56,23 @@ PIXEL:
                 for (int tap = 0; tap < CONFIG::taps; ++tap) {
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_FLATTEN  // the pipeline never drains between pixels
-                    beat<input_t, CONFIG::pe> inputs;
-                    HWFLOW_ONE_WORD(inputs)
+                    operand_t inputs[CONFIG::pe];
+#pragma HLS ARRAY_PARTITION variable=inputs complete  // all used in one cycle
                     if (part == 0) {
-                        inputs = input.read();
-                    }
-                KEEP:
-                    for (int lane = 0; lane < CONFIG::pe; ++lane) {
+                        const beat<input_t, CONFIG::pe>& from = input.read();
+                    KEEP:
+                        for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
-                        if (part == 0) {
-                            window[tap][lane] = inputs.lane[lane];
-                        } else {
-                            inputs.lane[lane] = window[tap][lane];
+                            if (CONFIG::multiplier > 1) {
+                                window[tap][lane] = from.lane[lane];
+                            }
+                            inputs[lane] = operand_t(load(from.lane[lane]));
+                        }
+                    } else {
+                    RECALL:
+                        for (int lane = 0; lane < CONFIG::pe; ++lane) {
+#pragma HLS UNROLL
+                            inputs[lane] = operand_t(load(window[tap][lane]));
                         }
                     }
 
@@ -74,12 +80,11 @@ PIXEL:
                     for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
                         const int channel = (part * CONFIG::pe + lane) / CONFIG::multiplier;
-                        const number product =
-                            product_t(load(inputs.lane[channel])) *
-                            product_t(weight_lane<CONFIG>(weights[row], lane));
-                        const number start =
-                            tap == 0 ? number(biases[bias][lane]) : number(load(sums[lane]));
-                        sums[lane] = start + product * (number(1) << CONFIG::product_shift);
+                        const number product = product_t(inputs[channel]) *
+                                               product_t(weight_lane<CONFIG>(weights[row], lane));
+                        const number start = tap == 0 ? number(biases[bias][lane]) : sums[lane];
+                        sums[lane] = narrow<accumulator_t>(
+                            start + product * (number(1) << CONFIG::product_shift));
                     }
                     row = row == FOLDS - 1 ? 0 : row + 1;
 
@@ -89,8 +94,8 @@ PIXEL:
                     RESULT:
                         for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
-                            result.lane[lane] =
-                                requantize<typename CONFIG::requantization>(sums[lane]);
+                            result.lane[lane] = requantize<typename CONFIG::requantization>(
+                                accumulator_t(sums[lane]));
                         }
                         output.write(result);
                         bias = bias == INPUT_FOLDS * CONFIG::multiplier - 1 ? 0 : bias + 1;

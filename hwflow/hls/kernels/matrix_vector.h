@@ -61,14 +61,16 @@ PIXEL:
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_FLATTEN  // the pipeline never drains between pixels
                     operand_t inputs[CONFIG::simd];
-#pragma HLS ARRAY_PARTITION variable=inputs complete
+#pragma HLS ARRAY_PARTITION variable=inputs complete  // all used in one cycle
                     if (filter == 0) {
-                        const beat<input_t, CONFIG::simd>& tap = input.read();
+                        const beat<input_t, CONFIG::simd>& from = input.read();
                     KEEP:
                         for (int lane = 0; lane < CONFIG::simd; ++lane) {
 #pragma HLS UNROLL
-                            window[term][lane] = tap.lane[lane];
-                            inputs[lane] = operand_t(load(tap.lane[lane]));
+                            if (FILTERS > 1) {
+                                window[term][lane] = from.lane[lane];
+                            }
+                            inputs[lane] = operand_t(load(from.lane[lane]));
                         }
                     } else {
                     RECALL:
@@ -102,9 +104,8 @@ PIXEL:
                     RESULT:
                         for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
-                            result.lane[lane] =
-                                requantize<typename CONFIG::requantization>(
-                                    accumulator_t(sums[lane]));
+                            result.lane[lane] = requantize<typename CONFIG::requantization>(
+                                accumulator_t(sums[lane]));
                         }
                         output.write(result);
                         bias = bias == CONFIG::groups * FILTERS - 1 ? 0 : bias + 1;

@@ -20,7 +20,8 @@ void max_pool(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input
     typedef typename CONFIG::input_t input_t;
     static const int WINDOWS = CONFIG::pixels * (CONFIG::channels / CONFIG::lanes);
     static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
-    input_t greatest[CONFIG::lanes];
+    typedef typename native<raw<input_t>::bits>::type number;
+    number greatest[CONFIG::lanes];
 #pragma HLS ARRAY_PARTITION variable=greatest complete  // registers, all updated each cycle
 WINDOW:
     for (int window = 0; window < WINDOWS; ++window) {
@@ -29,17 +30,21 @@ WINDOW:
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_FLATTEN  // the pipeline never drains between windows
             const beat<input_t, CONFIG::lanes>& from = input.read();
-            beat<typename CONFIG::output_t, CONFIG::lanes> to;
-            HWFLOW_ONE_WORD(to)
         LANE:
             for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-                if (tap == 0 || load(from.lane[lane]) > load(greatest[lane])) {
-                    greatest[lane] = from.lane[lane];
-                }
-                to.lane[lane] = load(greatest[lane]);
+                const number value = load(from.lane[lane]);
+                greatest[lane] = narrow<input_t>(
+                    tap == 0 || value > greatest[lane] ? value : greatest[lane]);
             }
             if (tap == CONFIG::taps - 1) {
+                beat<typename CONFIG::output_t, CONFIG::lanes> to;
+                HWFLOW_ONE_WORD(to)
+            RESULT:
+                for (int lane = 0; lane < CONFIG::lanes; ++lane) {
+#pragma HLS UNROLL
+                    to.lane[lane] = greatest[lane];
+                }
                 output.write(to);
             }
         }
@@ -60,7 +65,7 @@ void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& inp
     typedef typename native<raw<accumulator_t>::bits + 1>::type number;
     static const int WINDOWS = CONFIG::pixels * (CONFIG::channels / CONFIG::lanes);
     static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
-    accumulator_t sums[CONFIG::lanes];
+    number sums[CONFIG::lanes];
 #pragma HLS ARRAY_PARTITION variable=sums complete  // registers, all updated each cycle
 WINDOW:
     for (int window = 0; window < WINDOWS; ++window) {
@@ -72,8 +77,8 @@ WINDOW:
         LANE:
             for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-                const number start = tap == 0 ? number(0) : number(load(sums[lane]));
-                sums[lane] = start + load(from.lane[lane]);
+                const number start = tap == 0 ? number(0) : sums[lane];
+                sums[lane] = narrow<accumulator_t>(start + load(from.lane[lane]));
             }
             if (tap == CONFIG::taps - 1) {
                 beat<typename CONFIG::output_t, CONFIG::lanes> to;
@@ -81,7 +86,8 @@ WINDOW:
             RESULT:
                 for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-                    to.lane[lane] = requantize<typename CONFIG::requantization>(sums[lane]);
+                    to.lane[lane] = requantize<typename CONFIG::requantization>(
+                        accumulator_t(sums[lane]));
                 }
                 output.write(to);
             }
