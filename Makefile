@@ -6,6 +6,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ENGINE := setup.py $(shell find sim/src sim/include sim/bindings -type f)
 WORKERS ?= auto
 
 .PHONY: squeezenet test lint bench lock clean
@@ -24,7 +25,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
@@ -37,4 +38,5 @@ lock:
 	rm requirements.new
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info hwflow/simulate/_engine*.so
+	$(MAKE) -C sim clean

@@ -1,0 +1,95 @@
+// The kernels of one instruction set: plain functions over plain memory, so that files compiled for
+// other processors share no inline code with the rest.
+#pragma once
+
+#include <cstdint>
+
+namespace hwflow {
+
+// What becomes of 32-bit sums: stored as they are, or shifted, rounded, clipped and stored.
+struct Finish {
+  enum Kind : int { kSums, kBytes, kShorts };  // int32; uint8 (biased); int16
+
+  Kind kind = kSums;
+  std::int32_t product_shift = 0;  // sums are shifted left by this before the bias is added
+  std::int32_t shift = 0;
+  std::int32_t constant = 0;  // see Requantizer::ShiftRounding
+  std::int32_t on_negative = 0;
+  std::int32_t on_odd = 0;
+  std::int32_t low = 0;
+  std::int32_t high = 0;
+  std::int32_t bias = 0;  // of the storage, added last
+};
+
+// One panel of a convolution: some output pixels times up to `max_vectors` vectors of channels.
+// Products run over segments: runs of bytes that lie side by side in the input.
+struct GemmTask {
+  const std::uint8_t* input;  // of output pixel (0, 0)
+  std::int64_t input_row;     // bytes from one output row to the next
+  std::int64_t input_pixel;
+  const std::int64_t* segments;  // bytes from a pixel's input to each segment
+  std::int32_t segment_count;
+  std::int32_t depth;  // 4-byte words in a segment
+  const void* weights;  // [segment][word][vector][lane][items of a word]
+  const std::int32_t* biases;
+  std::int32_t vectors;
+  std::int32_t channels;  // that exist; the rest of the vectors is filling
+  std::int64_t width;     // output pixels in a row
+  std::int64_t first;     // output pixels, row by row
+  std::int64_t last;
+  std::uint8_t* output;  // of output pixel (0, 0)
+  std::int64_t output_row;
+  std::int64_t output_pixel;
+  Finish finish;
+};
+
+// One row of a depthwise convolution over bytes.
+struct DepthwiseTask {
+  const std::uint8_t* input;  // of the row's first output pixel
+  std::int64_t input_pixel;
+  const std::int64_t* taps;  // bytes from a pixel's input to each tap
+  std::int32_t tap_count;    // a multiple of 4; the filling's weights are zero
+  const void* weights;       // [channels of a vector][2 taps][lane] int16, or interleaved int8
+  const std::int32_t* biases;
+  std::int32_t channels;
+  std::int64_t width;
+  std::uint8_t* output;
+  std::int64_t output_pixel;
+  Finish finish;
+};
+
+// Element by element over rows of bytes.
+struct AddTask {
+  const std::uint8_t* left;
+  const std::uint8_t* right;
+  std::int32_t left_shift;
+  std::int32_t right_shift;
+  std::int32_t constant;  // what the storage biases add to the sum, negated
+  std::int64_t count;
+  std::uint8_t* output;
+  Finish finish;
+};
+
+struct Kernels {
+  const char* name;
+  std::int32_t lanes;        // 32-bit integers in a vector
+  std::int32_t max_vectors;  // in a panel
+  bool interleaves;          // depthwise weights lie as unpacked bytes, 64 channels at a time
+  void (*gemm_bytes)(const GemmTask&);   // uint8 x int8, words of 4; may be null
+  void (*gemm_shorts)(const GemmTask&);  // int16 x int16, words of 2
+  void (*depthwise)(const DepthwiseTask&);
+  void (*add)(const AddTask&);
+  // `result = max(result, values)`
+  void (*maximum)(std::uint8_t* result, const std::uint8_t* values, std::int64_t count);
+  // `sums += values`
+  void (*accumulate)(std::int32_t* sums, const std::uint8_t* values, std::int64_t count);
+  // `result = values - bias`
+  void (*widen)(std::int16_t* result, const std::uint8_t* values, std::int64_t count,
+                std::int32_t bias);
+};
+
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+extern const Kernels kVnniKernels;
+
+}  // namespace hwflow

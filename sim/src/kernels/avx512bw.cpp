@@ -1,0 +1,26 @@
+// 512-bit vectors without VNNI: bytes are multiplied as 16-bit integers (see avx2.cpp).
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "hwflow/kernels.hpp"
+
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
+#include "avx512.hpp"
+
+namespace hwflow {
+
+const Kernels kAvx512Kernels = {"avx512bw",
+                                Avx512::lanes,
+                                4,
+                                false,
+                                nullptr,
+                                gemm_512<Avx512::Shorts>,
+                                depthwise_pairs<Avx512>,
+                                add_bytes<Avx512>,
+                                maximum_bytes,
+                                accumulate_bytes,
+                                widen_bytes};
+
+}  // namespace hwflow
+#endif
