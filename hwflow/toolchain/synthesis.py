@@ -7,14 +7,15 @@ it can be resumed, repeated alone, and carried out on another machine of a clust
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hwflow.errors import DesignError, ToolError
@@ -133,6 +134,32 @@ def run_job(
         ToolError: if a tool fails, exceeds its time, or leaves no report; with its first errors,
             what they mean and what to change.
     """
+    with _locked(Path(job.folder)):
+        return _run_stages(job, on_line, on_phase, stop)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a run to one process; the system lifts the lock when that process ends, however."""
+    with disk_errors(f"preparing {folder}"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = (folder.parent / f".{folder.name}.lock").open("a")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ToolError(
+                f"{folder}: another hwflow synth is at work there; wait for it or end it"
+            ) from error
+        yield
+
+
+def _run_stages(
+    job: Job,
+    on_line: Callable[[str], None],
+    on_phase: Callable[[str], None],
+    stop: threading.Event | None,
+) -> Outcome:
     folder = Path(job.folder)
     end_orphan(folder)
     with disk_errors(f"preparing {folder}"):
@@ -291,8 +318,3 @@ def attempt(job: Job) -> Outcome:
         raise
     except (ToolError, DesignError) as error:
         return Outcome(job.name, job.folder, {}, (), error=str(error))
-
-
-def job_to_json(job: Job) -> str:
-    """The job as text, for logs."""
-    return json.dumps(asdict(job), indent=1, sort_keys=True)

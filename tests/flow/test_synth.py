@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -360,6 +361,17 @@ def test_interrupt_ends_all_tools(
     pids = [int(pid) for path in found for pid in path.read_text().split()]
     assert len(pids) == 2 * expected
     assert not any(_alive(pid) for pid in pids)
+
+
+def test_two_runs_of_one_project_keep_apart(install: Install, project: Path) -> None:
+    install("vitis_hls")
+    workspace = read_project(project).workspace
+    workspace.mkdir(parents=True)
+    with (workspace / ".design.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ToolError, match="another hwflow synth is at work there"):
+            _synth(project)
+    assert _synth(project).result is not None
 
 
 def test_full_disk_under_the_log(install: Install, project: Path, tmp_path: Path) -> None:
