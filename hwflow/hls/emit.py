@@ -64,17 +64,20 @@ class ProcessText:
         name: of the function.
         config: the CONFIG struct, and the requantization before it.
         function: the definition.
-        arguments: types of the parameters, for the declaration.
-        call: the statement in the top function.
         weights: text of the header with its constants, or nothing.
     """
 
     name: str
     config: str
     function: str
-    arguments: tuple[str, ...]
-    call: str
     weights: str | None
+
+
+def arguments_of(process: Process, streams: Mapping[str, Stream]) -> tuple[str, ...]:
+    """Types of the parameters of a process's function."""
+    return tuple(
+        f"hls::stream<{beat_type(streams[name])} >&" for name in [*process.inputs, *process.outputs]
+    )
 
 
 def process_text(process: Process, streams: Mapping[str, Stream], backend: str) -> ProcessText:
@@ -92,7 +95,7 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
     outputs = [streams[name] for name in process.outputs]
     ports = [f"input{i if len(inputs) > 1 else ''}" for i in range(len(inputs))]
     ports += [f"output{i if len(outputs) > 1 else ''}" for i in range(len(outputs))]
-    arguments = tuple(f"hls::stream<{beat_type(stream)} >&" for stream in [*inputs, *outputs])
+    arguments = arguments_of(process, streams)
     requantization = None
     types: list[tuple[str, str]] = []
     if process.kernel == "sliding_window":
@@ -127,8 +130,6 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
             memories=memories,
             names=[*ports, *memory_names],
         ),
-        arguments,
-        f"{process.name}({', '.join([*process.inputs, *process.outputs])});",
         weights,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -188,7 +189,8 @@ def _register() -> None:
 def _narrated() -> Iterator[io.StringIO]:
     """Keeps what hls4ml prints."""
     told = io.StringIO()
-    with contextlib.redirect_stdout(told):
+    with contextlib.redirect_stdout(told), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras's, of how QKeras serialises its quantizers
         yield told
 
 

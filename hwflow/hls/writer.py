@@ -12,6 +12,7 @@ import numpy as np
 from hwflow.errors import DesignError
 from hwflow.fixed_point import IntArray
 from hwflow.hls import emit
+from hwflow.plan.mapping import identifier
 from hwflow.plan.streams import Process, Stream, StreamGraph
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -53,8 +54,8 @@ class Port:
 
     @property
     def beat(self) -> str:
-        """C++ type of a beat."""
-        return emit.beat_type(self.stream)
+        """C++ type of a beat, ready to stand in another template."""
+        return f"{emit.beat_type(self.stream)} "
 
     @property
     def beats(self) -> int:
@@ -64,7 +65,7 @@ class Port:
     @property
     def argument(self) -> str:
         """The parameter's declaration."""
-        return f"hls::stream<{self.beat} >& {self.name}"
+        return f"hls::stream<{self.beat}>& {self.name}"
 
 
 def check(graph: StreamGraph) -> None:
@@ -97,7 +98,7 @@ def layer_files(
                 files[f"firmware/weights/{process.name}.h"] = (
                     f"#ifndef {guard}\n#define {guard}\n\n{weights}\n#endif  // {guard}\n"
                 )
-        files[source_of(layer, graph)] = emit.render(
+        files[f"firmware/layers/{identifier(layer)}.cpp"] = emit.render(
             "layer.cpp.j2",
             title=titles.get(layer, layer),
             remarks=[_remark(process, graph.streams) for process in processes],
@@ -106,13 +107,6 @@ def layer_files(
             processes=[texts[process.name] for process in processes],
         )
     return files
-
-
-def source_of(layer: str, graph: StreamGraph) -> str:
-    """Path of a layer's source file: named by its last process that is no helper."""
-    from hwflow.plan.mapping import identifier
-
-    return f"firmware/layers/{identifier(layer)}.cpp"
 
 
 def _remark(process: Process, streams: Mapping[str, Stream]) -> str:
@@ -130,11 +124,11 @@ def project_files(
     titles: Mapping[str, str],
     settings: ProjectSettings,
 ) -> dict[str, str]:
-    """Everything but the golden vectors.
+    """Everything but the golden vectors and the types' headers.
 
     Args:
         graph: the plan.
-        texts: the C++ of each process, in order.
+        texts: the C++ of each process.
         titles: a line about each layer.
         settings: for the scripts.
 
@@ -142,45 +136,52 @@ def project_files(
         DesignError: if a limit of the vendor's tools is exceeded.
     """
     check(graph)
-    name = graph.name
-    inputs = [
-        Port(_port_name("input", i, graph.inputs), graph.streams[s])
-        for i, s in enumerate(graph.inputs)
-    ]
-    outputs = [
-        Port(_port_name("output", i, graph.outputs), graph.streams[s])
-        for i, s in enumerate(graph.outputs)
-    ]
-    ports = [*inputs, *outputs]
-    outside = {s: p.name for s, p in zip([*graph.inputs, *graph.outputs], ports, strict=True)}
-    calls = []
-    for process in graph.processes:
-        words = [outside.get(s, s) for s in [*process.inputs, *process.outputs]]
-        calls.append(f"{process.name}({', '.join(words)});")
-    arguments = [port.argument for port in ports]
-    files = layer_files(graph, titles, texts)
-    sources = sorted(path for path in files if path.endswith(".cpp"))
+    files = layer_files(graph, titles, texts) | shell_files(graph)
     script = {
-        "name": name,
+        "name": graph.name,
         "part": settings.part,
         "clock_period_ns": settings.clock_period_ns,
         "clock_uncertainty": settings.clock_uncertainty,
         "backend": settings.backend,
-        "sources": sources,
+        "sources": sorted(path for path in files if path.startswith("firmware/layers/")),
         "cflags": CFLAGS,
     }
+    for name in ("build_prj.tcl", "vivado_synth.tcl", "project.tcl"):
+        files[name] = emit.render(f"{name}.j2", **script)
+    files["build_opt.tcl"] = emit.render("build_opt.tcl")
+    for folder, target in ((KERNELS, "firmware/kernels"), (SIMULATION, "simulation")):
+        for path in sorted(folder.glob("*.h")):
+            files[f"{target}/{path.name}"] = path.read_text()
+    return dict(sorted(files.items()))
+
+
+def shell_files(graph: StreamGraph) -> dict[str, str]:
+    """What stands around the layers: top function, declarations, simulation, Makefile."""
+    inputs, outputs = ports_of(graph)
+    ports = [*inputs, *outputs]
+    outside = dict(zip([*graph.inputs, *graph.outputs], [p.name for p in ports], strict=True))
+    calls = []
+    for process in graph.processes:
+        words = [outside.get(name, name) for name in [*process.inputs, *process.outputs]]
+        calls.append(f"{process.name}({', '.join(words)});")
+    arguments = [port.argument for port in ports]
+    streams = [
+        {
+            "name": stream.name,
+            "beat": f"{emit.beat_type(stream)} ",
+            "depth": stream.depth,
+            "reason": f"{stream.tensor or 'windows'}: {stream.reason}",
+        }
+        for stream in graph.internal
+    ]
     declared = [
-        {"name": process.name, "arguments": texts[process.name].arguments}
+        {"name": process.name, "arguments": emit.arguments_of(process, graph.streams)}
         for process in graph.processes
     ]
-    streams = [
-        {"name": s.name, "beat": f"{emit.beat_type(s)} ", "depth": s.depth, "reason": _why(s)}
-        for s in graph.internal
-    ]
-    port_data = [_port_data(port) for port in ports]
-    files |= {
+    name = graph.name
+    return {
         f"firmware/{name}.h": emit.render(
-            "top.h.j2", name=name, ports=port_data, arguments=arguments
+            "top.h.j2", name=name, ports=[_described(port) for port in ports], arguments=arguments
         ),
         f"firmware/{name}.cpp": emit.render(
             "top.cpp.j2", name=name, ports=ports, arguments=arguments, streams=streams, calls=calls
@@ -189,21 +190,26 @@ def project_files(
         "simulation/simulate.cpp": emit.render(
             "simulate.cpp.j2",
             name=name,
-            ports=[_port_code(port) for port in ports],
-            inputs=[_port_code(port) for port in inputs],
-            outputs=[_port_code(port) for port in outputs],
-            values_an_image=sum(p.stream.pixels * p.stream.channels for p in inputs),
+            ports=ports,
+            inputs=inputs,
+            outputs=outputs,
+            values_an_image=sum(port.stream.pixels * port.stream.channels for port in inputs),
         ),
         "Makefile": emit.render("Makefile.j2", name=name, cflags=GCC_FLAGS),
-        "build_prj.tcl": emit.render("build_prj.tcl.j2", **script),
-        "vivado_synth.tcl": emit.render("vivado_synth.tcl.j2", **script),
-        "project.tcl": emit.render("project.tcl.j2", **script),
-        "build_opt.tcl": emit.render("build_opt.tcl"),
     }
-    for folder, target in ((KERNELS, "firmware/kernels"), (SIMULATION, "simulation")):
-        for path in sorted(folder.glob("*.h")):
-            files[f"{target}/{path.name}"] = path.read_text()
-    return dict(sorted(files.items()))
+
+
+def ports_of(graph: StreamGraph) -> tuple[list[Port], list[Port]]:
+    """The top function's inputs and outputs."""
+    found = []
+    for base, names in (("input", graph.inputs), ("output", graph.outputs)):
+        found.append(
+            [
+                Port(base if len(names) == 1 else f"{base}{index}", graph.streams[name])
+                for index, name in enumerate(names)
+            ]
+        )
+    return found[0], found[1]
 
 
 def testbench_files(
@@ -216,22 +222,15 @@ def testbench_files(
         inputs: raw integers of each input, shape `(N, H, W, C)`.
         outputs: raw integers of each output, the same images.
     """
-    in_ports = [
-        Port(_port_name("input", i, graph.inputs), graph.streams[s])
-        for i, s in enumerate(graph.inputs)
-    ]
-    out_ports = [
-        Port(_port_name("output", i, graph.outputs), graph.streams[s])
-        for i, s in enumerate(graph.outputs)
-    ]
+    in_ports, out_ports = ports_of(graph)
     files = {
         f"{graph.name}_test.cpp": emit.render(
             "testbench.cpp.j2",
             name=graph.name,
             images=len(inputs[0]),
-            inputs=[_port_code(port) for port in in_ports],
-            outputs=[_port_code(port) for port in out_ports],
-            ports=[_port_code(port) for port in [*in_ports, *out_ports]],
+            inputs=in_ports,
+            outputs=out_ports,
+            ports=[*in_ports, *out_ports],
         )
     }
     for port, values in zip([*in_ports, *out_ports], [*inputs, *outputs], strict=True):
@@ -256,16 +255,7 @@ def ap_type_files() -> dict[str, str]:
     }
 
 
-def _port_name(base: str, index: int, names: Sequence[str]) -> str:
-    return base if len(names) == 1 else f"{base}{index}"
-
-
-def _why(stream: Stream) -> str:
-    what = stream.tensor or "windows"
-    return f"{what}: {stream.reason}"
-
-
-def _port_data(port: Port) -> dict[str, object]:
+def _described(port: Port) -> dict[str, object]:
     stream = port.stream
     return {
         "name": port.name,
@@ -274,7 +264,3 @@ def _port_data(port: Port) -> dict[str, object]:
         "lanes": stream.lanes,
         "format": stream.format,
     }
-
-
-def _port_code(port: Port) -> dict[str, object]:
-    return {"name": port.name, "beat": f"{port.beat} ", "beats": port.beats}

@@ -7,7 +7,7 @@ outside. Several processes make up a layer and share a source file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -164,40 +164,59 @@ class StreamGraph:
         """Bits of all FIFOs inside the design."""
         return sum(stream.size_bits for stream in self.internal)
 
-    def summary(self) -> dict[str, Any]:
-        """The plan as plain data, for reports."""
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the constants, as plain data; `from_json` is the way back."""
+
+        def plain(part: Any) -> dict[str, Any]:
+            found = {}
+            for item in fields(part):
+                value = getattr(part, item.name)
+                if isinstance(value, FixedPoint):
+                    value = value.to_json()
+                elif item.name == "memories":
+                    value = [plain(memory) for memory in value]
+                elif item.name == "settings":
+                    value = dict(value)
+                if item.name not in ("weights", "biases"):
+                    found[item.name] = list(value) if isinstance(value, tuple) else value
+            return found
+
         return {
-            "processes": [
-                {
-                    "name": process.name,
-                    "kernel": process.kernel,
-                    "layer": process.layer,
-                    "cycles": process.cycles,
-                    "multipliers": process.multipliers,
-                    "settings": dict(process.settings),
-                    "memories": [
-                        {
-                            "role": memory.role,
-                            "words": memory.words,
-                            "width_bits": memory.width_bits,
-                            "storage": memory.storage,
-                        }
-                        for memory in process.memories
-                    ],
-                }
-                for process in self.processes
-            ],
-            "streams": [
-                {
-                    "name": stream.name,
-                    "tensor": stream.tensor,
-                    "format": str(stream.format),
-                    "lanes": stream.lanes,
-                    "depth": stream.depth,
-                    "width_bits": stream.width_bits,
-                    "reason": stream.reason,
-                }
-                for stream in self.internal
-            ],
+            "name": self.name,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
             "stream_bits": self.stream_bits,
+            "processes": [plain(process) for process in self.processes],
+            "streams": [plain(stream) for stream in self.streams.values()],
         }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StreamGraph:
+        """A graph without constants.
+
+        Raises:
+            KeyError, TypeError, ValueError: if the document is not one of `to_json`.
+        """
+
+        def given(entry: Mapping[str, Any], *formats: str) -> dict[str, Any]:
+            values: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()
+            }
+            for name in formats:
+                if entry[name] is not None:
+                    values[name] = FixedPoint(**entry[name])
+            return values
+
+        streams = [Stream(**given(entry, "format")) for entry in document["streams"]]
+        processes = []
+        for entry in document["processes"]:
+            values = given(entry, "accumulator", "target", "weight_format")
+            values["memories"] = tuple(Memory(**memory) for memory in entry["memories"])
+            processes.append(Process(**values))
+        return cls(
+            document["name"],
+            tuple(processes),
+            {stream.name: stream for stream in streams},
+            tuple(document["inputs"]),
+            tuple(document["outputs"]),
+        )

@@ -70,6 +70,7 @@ def compile_project(
         ToolError: if there is no compiler, it fails, or the disk is full.
     """
     compiler = find_compiler()
+    project, cache, log = project.resolve(), cache.resolve(), log.resolve()
     with disk_errors(f"making {cache}"):
         cache.mkdir(parents=True, exist_ok=True)
     shared = _shared_digest(project, compiler)
@@ -79,7 +80,7 @@ def compile_project(
     own_headers = {
         f"{identifier(process.layer)}.cpp": [project / "firmware" / "weights" / f"{process.name}.h"]
         for process in graph.processes
-        if process.weights is not None
+        if process.weight_format is not None
     }
     declarations = [project / "firmware" / "layers.h", project / "firmware" / f"{graph.name}.h"]
     units: dict[Path, Path] = {}
@@ -247,6 +248,7 @@ def simulate(
         ToolError: if the program fails, or a stream was read while empty or left full.
     """
     graph = simulator.graph
+    folder, log = folder.resolve(), log.resolve()
     streams = taps(graph)
     chosen = list(streams) if tensors is None else list(tensors)
     names = [graph.streams[name].tensor or name for name in graph.inputs]

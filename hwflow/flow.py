@@ -1,0 +1,563 @@
+"""The ordered steps of a build.
+
+Each step takes what the ones before it made and adds its own; its folder holds the digests of its
+inputs, its outputs and its log, so that a rerun resumes from what is unchanged. The project is
+published only when every step is done: until then the previous one stands.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwflow.design import Design, load_design
+from hwflow.errors import DesignError, Fault, MismatchError
+from hwflow.integer_graph import IntegerGraph
+from hwflow.networks import families, load_network
+from hwflow.plan.mapping import Choices, map_graph
+from hwflow.plan.streams import StreamGraph
+from hwflow.progress import Progress, SilentProgress
+from hwflow.workspace import PlannedFiles, Step, Workspace, disk_errors, json_bytes, package_digest
+
+STEPS = ("network", "quantize", "lower", "plan", "hls", "compile", "verify")
+"""The steps in their order; a build ends with publishing the project."""
+
+GOLDEN_IMAGES = 2
+"""Images whose vectors the project's own testbench compares."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build made.
+
+    Attributes:
+        project: folder of the project.
+        metrics: what `metrics.json` holds.
+    """
+
+    project: Path
+    metrics: dict[str, Any]
+
+
+def build(
+    design_path: Path,
+    output: Path = Path("hls_projects"),
+    *,
+    start: str | None = None,
+    stop: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Builds, verifies and publishes a design.
+
+    Args:
+        design_path: the design file.
+        output: folder of projects; the project is `output/<name>`.
+        start: run again from this step on, whether or not anything changed.
+        stop: the last step to run; nothing is published.
+        force: run every step again.
+        progress: told what is going on.
+
+    Raises:
+        DesignError: if the design cannot be built.
+        MismatchError: if two witnesses disagree; the previous project stands.
+        ToolError: if the compiler is missing or fails, or the disk is full.
+    """
+    design = read_design(design_path)
+    with Workspace(output, design.name) as workspace:
+        flow = _Flow(design, workspace, progress or SilentProgress(), start, force)
+        for name in STEPS:
+            flow.run(name)
+            if name == stop:
+                return BuildResult(workspace.project, flow.metrics())
+        return BuildResult(flow.publish(), flow.metrics())
+
+
+def read_design(path: Path) -> Design:
+    """A design, with the families' own parameters checked.
+
+    Raises:
+        DesignError: with every fault of the file.
+    """
+    return load_design(path, {name: family.parameters for name, family in families().items()})
+
+
+def integer_graph(
+    design_path: Path, output: Path = Path("hls_projects"), progress: Progress | None = None
+) -> IntegerGraph:
+    """The integer graph of a design: the steps up to `lower`, resumed where unchanged.
+
+    Raises:
+        DesignError: if the design cannot be built.
+    """
+    design = read_design(design_path)
+    with Workspace(output, design.name) as workspace:
+        flow = _Flow(design, workspace, progress or SilentProgress(), None, False)
+        for name in STEPS[: STEPS.index("lower") + 1]:
+            flow.run(name)
+        return flow.graph
+
+
+def choices_of(design: Design) -> Choices:
+    """What a design says of the hardware, as the mapping takes it."""
+    from hwflow.plan.device import find_device
+    from hwflow.plan.folding import DEFAULT_INTERVAL_CYCLES
+
+    hardware = design.hardware
+    interval = DEFAULT_INTERVAL_CYCLES
+    if hardware.target is not None:
+        if hardware.target.interval_cycles is not None:
+            interval = hardware.target.interval_cycles
+        elif hardware.target.frames_per_second is not None:
+            interval = int(1e9 / hardware.clock_period_ns / hardware.target.frames_per_second)
+    try:
+        uram_initialisable = find_device(hardware.part).uram_initialisable
+    except DesignError:  # the part exists, but its resources are not known
+        uram_initialisable = False
+
+    def explicit(name: str) -> bool:
+        default = hardware.model_copy(update={"layers": {}}).for_layer(name)
+        return hardware.for_layer(name).reuse_factor != default.reuse_factor
+
+    return Choices(
+        for_layer=hardware.for_layer,
+        explicit=explicit,
+        interval_cycles=interval,
+        fastest=hardware.strategy == "latency",
+        uram_initialisable=uram_initialisable,
+    )
+
+
+class _Flow:
+    """The state of one build: what each step made, loaded from its folder when it is needed."""
+
+    def __init__(
+        self,
+        design: Design,
+        workspace: Workspace,
+        progress: Progress,
+        start: str | None,
+        force: bool,
+    ) -> None:
+        self.design = design
+        self.workspace = workspace
+        self.progress = progress
+        self.rerun = STEPS if force else STEPS[STEPS.index(start) :] if start else ()
+        self.steps: dict[str, Step] = {}
+        self.network: Any = None  # the float Keras model, once it is loaded
+        self.model: Any = None  # the QKeras model, once it is loaded
+        self.actions: dict[str, Callable[[Step], None]] = {
+            "network": self.make_network,
+            "quantize": self.quantize,
+            "lower": self.lower,
+            "plan": self.plan,
+            "hls": self.make_hls,
+            "compile": self.compile,
+            "verify": self.verify,
+        }
+
+    def run(self, name: str) -> None:
+        """Runs a step unless it is done with the same inputs."""
+        step = self.workspace.step(STEPS.index(name), name, self.inputs_of(name))
+        self.steps[name] = step
+        if step.is_done and name not in self.rerun:
+            with self.progress.step(name, reused=True):
+                return
+        with self.progress.step(name):
+            begin = time.monotonic()
+            step.begin()
+            self.actions[name](step)
+            step.finish(time.monotonic() - begin)
+
+    def inputs_of(self, name: str) -> dict[str, str]:
+        """Digests of what goes into a step: sections of the design, earlier steps, hwflow."""
+        sections = {
+            "network": ("network", "weights"),
+            "quantize": ("quantization", "calibration", "preprocessing"),
+            "plan": ("hardware",),
+            "hls": ("name", "hardware"),
+            "verify": ("verification", "preprocessing"),
+        }.get(name, ())
+        sources = {
+            "quantize": ("network",),
+            "lower": ("quantize",),
+            "plan": ("lower",),
+            "hls": ("quantize", "lower", "plan"),
+            "compile": ("hls",),
+            "verify": ("quantize", "lower", "plan", "compile"),
+        }.get(name, ())
+        inputs = {"hwflow": package_digest()}
+        if sections:
+            inputs["design"] = self.design.digest(*sections)
+        return inputs | {source: self.steps[source].digest for source in sources}
+
+    # --- what steps made ---------------------------------------------------------------------
+
+    def output(self, step: str, file: str) -> Path:
+        return self.steps[step].outputs / file
+
+    def float_model(self) -> Any:
+        if self.network is None:
+            self.network = load_keras(self.output("network", "float.h5"))
+        return self.network
+
+    def quantized_model(self) -> Any:
+        if self.model is None:
+            self.model = load_keras(self.output("quantize", "quantized.h5"))
+        return self.model
+
+    @cached_property
+    def graph(self) -> IntegerGraph:
+        return IntegerGraph.load(self.steps["lower"].outputs)
+
+    @cached_property
+    def streams(self) -> StreamGraph:
+        """The plan; made again from the design, because the file has no constants."""
+        return map_graph(self.graph, choices_of(self.design))
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return self.graph.tensors[self.graph.inputs[0]].shape
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def make_network(self, step: Step) -> None:
+        network = load_network(self.design)
+        self.network = network.model
+        faults = self.design.unmatched_patterns(layer.name for layer in network.model.layers)
+        if faults:
+            raise DesignError(faults)
+        save_keras(network.model, step.outputs / "float.h5")
+        description = {"source": network.source, "parameters": network.parameters_count}
+        write(step.outputs / "network.json", json_bytes(description))
+
+    def quantize(self, step: Step) -> None:
+        from hwflow.pictures import load_images
+        from hwflow.quantize.build import quantize
+
+        network = self.float_model()
+        shape = tuple(int(size) for size in network.input_shape[1:])
+        calibration = self.design.calibration
+        images = load_images(
+            calibration.images,
+            self.design.preprocessing,
+            (shape[0], shape[1], shape[2]),
+            calibration.count,
+            calibration.seed,
+        )
+        self.model = quantize(
+            network,
+            self.design.quantization,
+            images,
+            self.design.fault,
+            lambda done, total: self.progress.advance(done, total, "images, two passes"),
+        )
+        save_keras(self.model, step.outputs / "quantized.h5")
+
+    def lower(self, step: Step) -> None:
+        from hwflow.quantize.lower import lower
+
+        graph = lower(self.quantized_model(), self.design.name)
+        for name, content in graph.to_files().items():
+            write(step.outputs / name, content)
+
+    def plan(self, step: Step) -> None:
+        write(step.outputs / "plan.json", json_bytes(self.streams.to_json()))
+
+    def make_hls(self, step: Step) -> None:
+        from hwflow.hls import hls4ml_backend, writer
+
+        hardware = self.design.hardware
+        settings = writer.ProjectSettings(hardware.backend, hardware.part, hardware.clock_period_ns)
+        files, told = hls4ml_backend.convert(
+            self.quantized_model(), self.graph, self.streams, settings
+        )
+        inputs = self.verification_inputs(min(GOLDEN_IMAGES, self.design.verification.count))
+        expected = self.graph.evaluate(inputs, keep=lambda name: False)
+        golden = writer.testbench_files(
+            self.streams,
+            [inputs[name] for name in self.graph.inputs],
+            [expected[name] for name in self.graph.outputs],
+        )
+        for path, text in golden.items():
+            files.add(path, text)
+        files.write_into(step.outputs / "hls")
+        write(step.log, told.encode())
+
+    def compile(self, step: Step) -> None:
+        simulator = self.simulator(step.log)
+        self.progress.note(f"{simulator.compiled} of {simulator.units} units compiled")
+        summary = {"program": simulator.program.name, "units": simulator.units}
+        write(step.outputs / "compile.json", json_bytes(summary))
+
+    def simulator(self, log: Path) -> Any:
+        from hwflow.simulate.csim import compile_project
+
+        return compile_project(
+            self.output("hls", "hls"),
+            self.streams,
+            self.workspace.folder / "objects",
+            log,
+            progress=lambda done, total: self.progress.advance(done, total, "layers"),
+        )
+
+    def verification_inputs(self, count: int) -> dict[str, Any]:
+        """Raw integers of the verification images, by input tensor."""
+        return {self.graph.inputs[0]: quantized_input(self.graph, self.images(count))}
+
+    def images(self, count: int) -> Any:
+        from hwflow.pictures import load_images
+
+        verification = self.design.verification
+        return load_images(
+            verification.images,
+            self.design.preprocessing,
+            self.input_shape,
+            count,
+            verification.seed,
+        )
+
+    def verify(self, step: Step) -> None:
+        from hwflow.simulate.verify import verify
+
+        images = self.images(self.design.verification.count)
+        tally, details = verify(
+            self.graph,
+            self.quantized_model(),
+            self.simulator(step.log),
+            images,
+            step.folder / "run",
+            step.log,
+            progress=lambda done, total: self.progress.advance(done, total, "images"),
+        )
+        result = tally.to_json(self.graph) | details.summary
+        write(step.outputs / "results.json", json_bytes(result))
+        write(step.outputs / "tensors.json", json_bytes(details.tensors))
+        np.save(step.outputs / "inputs.npy", quantized_input(self.graph, images).astype(np.int32))
+        require_exact(
+            tally,
+            self.graph,
+            self.streams,
+            self.output("hls", "hls"),
+            images,
+            step.folder / "reproducer",
+        )
+
+    # --- the result --------------------------------------------------------------------------
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds, as far as the steps went."""
+        found: dict[str, Any] = {"design": self.design.name}
+        if "network" in self.steps:
+            found["network"] = json.loads(self.output("network", "network.json").read_text())[
+                "source"
+            ]
+        if "lower" in self.steps:
+            found |= {
+                "parameters": self.graph.parameters,
+                "macs": self.graph.macs,
+                "weight_bits": self.graph.weight_bits,
+            }
+        if "plan" in self.steps:
+            found["hardware"] = hardware_metrics(self.design, self.streams)
+        found["verification"] = {"status": "skipped"}
+        if "verify" in self.steps:
+            found["verification"] = json.loads(self.output("verify", "results.json").read_text())
+        found["timings_s"] = {name: round(s.seconds, 3) for name, s in self.steps.items()}
+        return found
+
+    def publish(self) -> Path:
+        """Puts the project in the place of the previous one."""
+        extra = PlannedFiles()
+        extra.add("metrics.json", json_bytes(self.metrics()))
+        extra.add("design.json", json_bytes(self.design.to_json()))
+        files = {
+            "model/float.h5": self.output("network", "float.h5"),
+            "model/quantized.h5": self.output("quantize", "quantized.h5"),
+            "integer_graph.json": self.output("lower", "integer_graph.json"),
+            "integer_graph.npz": self.output("lower", "integer_graph.npz"),
+            "plan.json": self.output("plan", "plan.json"),
+            "hls": self.output("hls", "hls"),
+            "verification": self.steps["verify"].outputs,
+        }
+        for name, step in self.steps.items():
+            if step.log.exists():
+                files[f"logs/{name}.txt"] = step.log
+        return self.workspace.publish(files, extra)
+
+
+# --- shared with open projects ---------------------------------------------------------------
+
+
+def hardware_metrics(design: Design, streams: StreamGraph) -> dict[str, Any]:
+    """What the plan alone tells: no estimate of resources."""
+    slowest = max(streams.processes, key=lambda process: process.cycles)
+    return {
+        "backend": design.hardware.backend,
+        "part": design.hardware.part,
+        "processes": len(streams.processes),
+        "multipliers": sum(process.multipliers for process in streams.processes),
+        "stream_bits": streams.stream_bits,
+        "memory_bits": sum(m.size_bits for p in streams.processes for m in p.memories),
+        "longest_schedule_cycles": slowest.cycles,
+        "longest_schedule": slowest.name,
+    }
+
+
+def quantized_input(graph: IntegerGraph, images: Any) -> Any:
+    """Raw integers of preprocessed images, in the input's declared format.
+
+    Args:
+        graph: with one input.
+        images: real values, shape `(N, H, W, C)`.
+
+    Raises:
+        DesignError: for another shape or values that are not finite.
+    """
+    (name,) = graph.inputs
+    tensor = graph.tensors[name]
+    values = np.asarray(images)
+    if values.ndim != 4 or values.shape[1:] != tensor.shape:
+        wanted = ", ".join(map(str, tensor.shape))
+        raise DesignError(f"images must have shape (N, {wanted}), not {values.shape}")
+    try:
+        return tensor.format.quantize(values)
+    except ValueError as error:
+        raise DesignError(f"images: {error}") from error
+
+
+def require_exact(
+    tally: Any,
+    graph: IntegerGraph,
+    streams: StreamGraph,
+    hls: Path,
+    images: Any,
+    reproducer: Path,
+) -> None:
+    """Raises MismatchError, with a reproducer of the layer, where witnesses disagree."""
+    from hwflow.simulate.reproduce import write_reproducer
+
+    if not tally.first:
+        return
+    order = list(graph.tensors)
+    first = min(tally.first.values(), key=lambda divergence: order.index(divergence.layer))
+    text = str(first)
+    with disk_errors("writing the reproducer"):
+        shutil.rmtree(reproducer, ignore_errors=True)
+        made = write_reproducer(
+            graph, streams, hls, first, quantized_input(graph, images), reproducer
+        )
+    if made is not None:
+        text += f". Reproduce it alone: make -C {made}"
+    raise MismatchError(text)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a step's file; ToolError if the disk refuses."""
+    with disk_errors(f"writing {path.name}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keras warns of its own file format and of metrics that were never compiled."""
+    import logging
+    import warnings
+
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def save_keras(model: Any, path: Path) -> None:
+    """Saves a model as HDF5."""
+    with _quiet(), disk_errors(f"writing {path.name}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(str(path), save_format="h5")
+
+
+def load_keras(path: Path) -> Any:
+    """Loads a model that a step saved, QKeras layers included.
+
+    Raises:
+        DesignError: if the file is missing or cannot be read.
+    """
+    from qkeras.utils import load_qmodel
+
+    try:
+        with _quiet():
+            return load_qmodel(str(path), compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DesignError(Fault(str(path), "", f"cannot be read: {error}")) from error
+
+
+def verify(
+    project: Path,
+    *,
+    images: Path | None = None,
+    count: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Compares a project's witnesses on other inputs.
+
+    Args:
+        project: folder of a published project.
+        images: a folder of pictures, a picture or a `.npy` array; by default the design's own.
+        count: number of images; by default all of `images`, or the design's count.
+        progress: told how far it is.
+
+    Returns:
+        The `verification` of `metrics.json`.
+
+    Raises:
+        DesignError: if the project or the images cannot be read.
+        MismatchError: if two witnesses disagree.
+        ToolError: if the compiler is missing or fails.
+    """
+    from hwflow.project import Project
+
+    return Project(project).verify(images=images, count=count, progress=progress)
+
+
+def check(design_path: Path) -> dict[str, Any]:
+    """A summary of a design: its layers, shapes, parameters, MACs and bits; nothing is written.
+
+    Raises:
+        DesignError: if the design, or its network, cannot be built.
+    """
+    from hwflow.quantize.float_graph import read
+    from hwflow.quantize.summary import layers_of
+
+    design = read_design(design_path)
+    network = load_network(design)
+    faults = design.unmatched_patterns(layer.name for layer in network.model.layers)
+    if faults:
+        raise DesignError(faults)
+    layers = layers_of(read(network.model), design.quantization)
+    return {
+        "design": design.name,
+        "network": network.source,
+        "input_shape": [int(size) for size in network.model.input_shape[1:]],
+        "layers": layers,
+        "parameters": network.parameters_count,
+        "macs": sum(layer["macs"] for layer in layers),
+        "weight_bits": sum(layer["weight_bits"] for layer in layers),
+        "backend": design.hardware.backend,
+        "part": design.hardware.part,
+    }

@@ -1,0 +1,205 @@
+"""A published project, opened: prediction by any witness, and verification on other inputs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.errors import DesignError, Fault
+from hwflow.fixed_point import IntArray
+from hwflow.flow import load_keras, quantized_input, require_exact
+from hwflow.integer_graph import IntegerGraph
+from hwflow.plan.streams import StreamGraph
+from hwflow.progress import Progress, SilentProgress
+from hwflow.sections import Preprocessing, Verification
+
+WITNESSES = ("keras", "integer", "csim")
+"""Who can predict."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a witness makes of images.
+
+    Attributes:
+        integers: raw integers by output, shape `(N, H, W, C)`.
+        floats: their real values.
+    """
+
+    integers: dict[str, IntArray]
+    floats: dict[str, npt.NDArray[np.float64]]
+
+
+class Project:
+    """A project that `hwflow build` published.
+
+    Args:
+        folder: of the project.
+
+    Raises:
+        DesignError: if the folder is no whole project.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        missing = [
+            name
+            for name in ("metrics.json", "integer_graph.json", "plan.json", "hls")
+            if not (self.folder / name).exists()
+        ]
+        if missing:
+            raise DesignError(
+                Fault(
+                    str(self.folder),
+                    "",
+                    f"must be a project that `hwflow build` made, but it has no {missing[0]}",
+                )
+            )
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds."""
+        return dict(self._json("metrics.json"))
+
+    @cached_property
+    def graph(self) -> IntegerGraph:
+        """The integer graph."""
+        return IntegerGraph.load(self.folder)
+
+    @cached_property
+    def streams(self) -> StreamGraph:
+        """The plan, without constants."""
+        try:
+            return StreamGraph.from_json(self._json("plan.json"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DesignError(Fault(str(self.folder / "plan.json"), "", str(error))) from error
+
+    @cached_property
+    def model(self) -> Any:
+        """The QKeras model."""
+        return load_keras(self.folder / "model" / "quantized.h5")
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads((self.folder / name).read_text())
+        except (OSError, ValueError) as error:
+            raise DesignError(Fault(str(self.folder / name), "", str(error))) from error
+
+    def predict(self, images: npt.ArrayLike, witness: str = "integer") -> Prediction:
+        """What a witness makes of images.
+
+        Args:
+            images: preprocessed real values, shape `(N, H, W, C)`.
+            witness: `keras` (the QKeras model), `integer` (the integer graph in NumPy) or `csim`
+                (the emitted code, compiled).
+
+        Raises:
+            DesignError: for another witness or another shape of the images.
+            ToolError: if the C-simulation cannot be compiled or fails.
+        """
+        if witness not in WITNESSES:
+            raise DesignError(f"witness must be one of {', '.join(WITNESSES)}, not {witness!r}")
+        graph = self.graph
+        raw = quantized_input(graph, images)
+        inputs = {graph.inputs[0]: raw}
+        if witness == "integer":
+            found = graph.evaluate(inputs, keep=lambda name: False)
+            integers = {name: found[name] for name in graph.outputs}
+        elif witness == "csim":
+            integers = self._simulated(inputs)
+        else:
+            integers = self._of_keras(np.asarray(images, np.float32))
+        floats = {name: graph.tensors[name].format.to_float(v) for name, v in integers.items()}
+        return Prediction(integers, floats)
+
+    def _of_keras(self, images: npt.NDArray[np.float32]) -> dict[str, IntArray]:
+        from hwflow.simulate.keras_reference import to_raw
+
+        values = self.model.predict_on_batch(images)
+        found = values if isinstance(values, list) else [values]
+        integers = {}
+        for name, array in zip(self.graph.outputs, found, strict=True):
+            tensor = self.graph.tensors[name]
+            raw = to_raw(np.asarray(array), tensor).reshape(len(images), *tensor.shape)
+            integers[name] = raw.astype(np.int64)
+        return integers
+
+    def _simulated(self, inputs: dict[str, IntArray]) -> dict[str, IntArray]:
+        from hwflow.simulate.csim import simulate
+
+        with tempfile.TemporaryDirectory() as scratch:
+            log = Path(scratch) / "log.txt"
+            found = simulate(
+                self.simulator(log, SilentProgress()),
+                inputs,
+                Path(scratch) / "run",
+                log,
+                tensors=self.graph.outputs,
+            )
+        images = len(next(iter(inputs.values())))
+        return {
+            name: array.reshape(images, *self.graph.tensors[name].shape)
+            for name, array in found.items()
+        }
+
+    def simulator(self, log: Path, progress: Progress) -> Any:
+        """The compiled C-simulation; objects are kept beside the project.
+
+        Raises:
+            ToolError: if there is no compiler or it fails.
+        """
+        from hwflow.simulate.csim import compile_project
+
+        return compile_project(
+            self.folder / "hls",
+            self.streams,
+            self.folder.parent / f".{self.folder.name}" / "objects",
+            log,
+            progress=lambda done, total: progress.advance(done, total, "layers"),
+        )
+
+    def verify(
+        self,
+        images: Path | None = None,
+        count: int | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Compares the witnesses on other inputs; see `hwflow.flow.verify`."""
+        from hwflow.pictures import load_images
+        from hwflow.simulate.verify import verify
+
+        told = progress or SilentProgress()
+        design = self._json("design.json")
+        preprocessing = Preprocessing.model_validate_json(json.dumps(design["preprocessing"]))
+        settings = {k: v for k, v in design["verification"].items() if k != "images"}
+        verification = Verification.model_validate_json(json.dumps(settings))
+        chosen = count if count is not None else verification.count
+        if images is not None and count is None:
+            chosen = 1_000_000  # all that there are
+        (input_name,) = self.graph.inputs
+        shape = self.graph.tensors[input_name].shape
+        values = load_images(images, preprocessing, shape, chosen, verification.seed)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            with told.step("compile"):
+                simulator = self.simulator(folder / "compile.txt", told)
+            with told.step("verify"):
+                tally, details = verify(
+                    self.graph,
+                    self.model,
+                    simulator,
+                    values,
+                    folder / "run",
+                    folder / "verify.txt",
+                    progress=lambda done, total: told.advance(done, total, "images"),
+                )
+        reproducer = self.folder.parent / f".{self.folder.name}" / "reproducer"
+        require_exact(tally, self.graph, self.streams, self.folder / "hls", values, reproducer)
+        return tally.to_json(self.graph) | details.summary

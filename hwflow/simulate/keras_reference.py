@@ -1,0 +1,239 @@
+"""The Keras witnesses: the QKeras model itself, and its evaluation in float64.
+
+float32 holds every integer up to 2**24, so a QKeras layer is exact while its sums stay below that
+in the unit of its products. `float32_exact` proves for which tensors that holds; the others are
+compared with the same model evaluated in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.errors import DesignError
+from hwflow.integer_graph import IntegerGraph
+from hwflow.layers.base import pair
+from hwflow.opset import Conv2D, Input, Requantize, Tensor
+from hwflow.quantize import qkeras
+
+LARGEST_EXACT = 1 << 24
+"""float32 represents every integer up to this one."""
+
+FloatArray = npt.NDArray[Any]
+
+
+def float32_exact(graph: IntegerGraph) -> frozenset[str]:
+    """The tensors that float32 Keras provably computes without a rounding error.
+
+    A convolution's bound counts every partial sum in any order: the sum of the products' magnitudes
+    plus the bias. A division is exact enough while its relative error cannot carry a quotient over
+    the middle between two results.
+    """
+    exact: set[str] = set()
+    for operation in graph.operations:
+        tensor = graph.tensors[operation.name]
+        if any(source not in exact for source in operation.inputs):
+            continue
+        peak = max(abs(int(tensor.interval.low.min())), abs(int(tensor.interval.high.max())))
+        if isinstance(operation, Conv2D):
+            source = graph.tensors[operation.inputs[0]].interval
+            reach = np.maximum(np.abs(source.low), np.abs(source.high))
+            groups = operation.groups
+            magnitudes = np.abs(operation.weights).sum(axis=(0, 1))  # (inputs, filters)
+            filters = magnitudes.shape[1] // groups
+            sums = [
+                reach[g * len(magnitudes) : (g + 1) * len(magnitudes)]
+                @ magnitudes[:, g * filters : (g + 1) * filters]
+                for g in range(groups)
+            ]
+            products = np.concatenate(sums) << operation.product_shift
+            peak = int(np.max(products + np.abs(operation.biases)))
+        elif isinstance(operation, Requantize):
+            source_tensor = graph.tensors[operation.inputs[0]]
+            shift = max(0, operation.fraction_bits - operation.format.fraction_bits)
+            denominator = operation.divisor << shift
+            if operation.divisor > 1 and 4 * denominator * (peak + 1) > LARGEST_EXACT:
+                continue
+            interval = source_tensor.interval
+            raw = max(abs(int(interval.low.min())), abs(int(interval.high.max())))
+            peak = max(
+                peak, raw << max(0, -operation.fraction_bits + operation.format.fraction_bits)
+            )
+        if peak <= LARGEST_EXACT:
+            exact.add(operation.name)
+    return frozenset(exact)
+
+
+class KerasReference:
+    """Runs the QKeras model and gives the tensors that the integer graph has too.
+
+    Args:
+        model: the QKeras model.
+        graph: its integer graph; tensors bear the names of Keras layers.
+    """
+
+    def __init__(self, model: Any, graph: IntegerGraph) -> None:
+        import keras
+
+        self.model = model
+        self.graph = graph
+        layers = {layer.name: layer for layer in model.layers}
+        self.names = [name for name in graph.tensors if name in layers]
+        outputs = [layers[name].output for name in self.names]
+        self._taps = keras.Model(model.inputs, outputs)
+
+    def evaluate(self, images: npt.NDArray[np.float32]) -> dict[str, FloatArray]:
+        """float32 tensors by name, shape `(N, H, W, C)`.
+
+        Args:
+            images: preprocessed, shape `(N, H, W, C)`.
+        """
+        values = self._taps.predict_on_batch(images)
+        found = values if isinstance(values, list) else [values]
+        return {
+            name: np.asarray(array).reshape(len(images), *self.graph.tensors[name].shape)
+            for name, array in zip(self.names, found, strict=True)
+        }
+
+
+def matches(
+    values: FloatArray, raw: npt.NDArray[np.int64], tensor: Tensor
+) -> npt.NDArray[np.bool_]:
+    """Where Keras's values are what the integers say: equality, no tolerance.
+
+    Args:
+        values: of Keras, float32 or float64.
+        raw: integers of the same shape.
+        tensor: what an integer is worth. A sum that is yet to be divided (average pooling) equals
+            Keras's quotient as that float type rounds it.
+    """
+    expected = tensor.format.to_float(raw)
+    if tensor.divisor != 1:
+        expected = expected.astype(values.dtype) / values.dtype.type(tensor.divisor)
+    return np.asarray(values == expected)
+
+
+def to_raw(values: FloatArray, tensor: Tensor) -> npt.NDArray[np.float64]:
+    """Keras's values in the unit of a tensor: whole numbers unless a quantizer is missing."""
+    return np.asarray(values, np.float64) * 2.0**tensor.format.fraction_bits * tensor.divisor
+
+
+def evaluate_float64(
+    model: Any, graph: IntegerGraph, images: npt.NDArray[np.float32]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The QKeras model evaluated in float64, layer by layer: exact up to 2**53.
+
+    Weights come from the layers' own quantizers; tensors are quantized in NumPy.
+
+    Args:
+        model: the QKeras model.
+        graph: tells which tensors are of interest, and their shapes.
+        images: preprocessed, shape `(N, H, W, C)`.
+
+    Raises:
+        DesignError: for a layer that it does not know.
+    """
+    values: dict[str, npt.NDArray[np.float64]] = {}
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if kind == "InputLayer":
+            values[layer.name] = np.asarray(images, np.float64)
+            continue
+        node = layer.inbound_nodes[0]
+        sources = node.inbound_layers
+        names = [s.name for s in (sources if isinstance(sources, list | tuple) else [sources])]
+        evaluate = _EVALUATORS.get(kind)
+        if evaluate is None:
+            raise DesignError(f"layer {layer.name!r} ({kind}) cannot be evaluated in float64")
+        values[layer.name] = evaluate(layer, [values[name] for name in names])
+    return {
+        name: array.reshape(len(images), *graph.tensors[name].shape)
+        for name, array in values.items()
+        if name in graph.tensors
+    }
+
+
+def _weights(layer: Any, role: str) -> npt.NDArray[np.float64]:
+    owner = role.replace("_kernel", "")
+    raw, target = qkeras.raw_weights(
+        getattr(layer, role), getattr(layer, f"{owner}_quantizer_internal"), layer.name
+    )
+    return target.to_float(raw)
+
+
+def _activated(layer: Any, sums: Any) -> npt.NDArray[np.float64]:
+    result = np.asarray(sums, np.float64)
+    if layer.use_bias:
+        result = result + _weights(layer, "bias")
+    activation = layer.activation
+    if activation is not None and getattr(activation, "__name__", "") != "linear":
+        target = qkeras.format_of(activation, layer.name)
+        result = target.to_float(target.quantize(result))
+    return result
+
+
+def _convolution(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
+    import tensorflow as tf
+
+    strides = pair(layer.strides)
+    sums = tf.nn.conv2d(
+        tf.constant(inputs[0]), _weights(layer, "kernel"), strides, layer.padding.upper()
+    )
+    return _activated(layer, sums)
+
+
+def _depthwise(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
+    import tensorflow as tf
+
+    strides = pair(layer.strides)
+    sums = tf.nn.depthwise_conv2d(
+        tf.constant(inputs[0]),
+        _weights(layer, "depthwise_kernel"),
+        (1, *strides, 1),
+        layer.padding.upper(),
+    )
+    return _activated(layer, sums)
+
+
+def _dense(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
+    return _activated(layer, inputs[0] @ _weights(layer, "kernel"))
+
+
+def _quantizer(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
+    target = qkeras.format_of(layer.quantizer, layer.name)
+    return target.to_float(target.quantize(inputs[0]))
+
+
+def _keras_layer(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
+    """Layers that only move, compare, add or average: the same class in float64."""
+    copy = type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+    return np.asarray(copy(inputs[0] if len(inputs) == 1 else inputs), np.float64)
+
+
+_EVALUATORS: Mapping[str, Any] = {
+    "QConv2D": _convolution,
+    "QDepthwiseConv2D": _depthwise,
+    "QDense": _dense,
+    "QActivation": _quantizer,
+    **dict.fromkeys(
+        (
+            "MaxPooling2D",
+            "AveragePooling2D",
+            "GlobalAveragePooling2D",
+            "Add",
+            "Concatenate",
+            "ZeroPadding2D",
+            "Flatten",
+            "Reshape",
+        ),
+        _keras_layer,
+    ),
+}
+
+
+def inputs_of(graph: IntegerGraph) -> tuple[Input, ...]:
+    """The input operations of a graph."""
+    return tuple(op for op in graph.operations if isinstance(op, Input))

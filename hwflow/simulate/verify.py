@@ -1,0 +1,146 @@
+"""Runs all witnesses on the same images and compares every tensor.
+
+The integer graph in NumPy is what the others are compared with: the QKeras model in float32 where
+that is provably exact, its evaluation in float64 for the rest, and the C-simulation of the emitted
+code. Images are taken a few at a time, so memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.fixed_point import IntArray
+from hwflow.integer_graph import IntegerGraph
+from hwflow.simulate import keras_reference
+from hwflow.simulate.compare import Tally, compare
+from hwflow.simulate.csim import Simulator, simulate
+
+BATCH = 4
+"""Images in memory at a time."""
+
+
+@dataclass
+class Details:
+    """What is told beside the tally.
+
+    Attributes:
+        summary: joins the `verification` of `metrics.json`.
+        tensors: for each tensor its format, extremes, and a digest of its values an image.
+    """
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Any] = field(default_factory=dict)
+
+
+def verify(
+    graph: IntegerGraph,
+    model: Any,
+    simulator: Simulator,
+    images: npt.NDArray[np.float32],
+    folder: Path,
+    log: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Tally, Details]:
+    """Compares all witnesses on images.
+
+    Args:
+        graph: the integer graph.
+        model: the QKeras model.
+        simulator: the compiled project.
+        images: preprocessed, shape `(N, H, W, C)`.
+        folder: for the C-simulation's files.
+        log: what the C-simulation says.
+        progress: told how many images are done.
+
+    Returns:
+        The tally, and details for the report.
+
+    Raises:
+        ToolError: if the C-simulation fails.
+    """
+    exact = keras_reference.float32_exact(graph)
+    reference = keras_reference.KerasReference(model, graph)
+    beyond = [name for name in reference.names if name not in exact]
+    tally = Tally()
+    details = Details()
+    float32_differs = dict.fromkeys(beyond, 0)
+    (input_name,) = graph.inputs
+    digests: dict[str, list[str]] = {name: [] for name in graph.tensors}
+    extremes: dict[str, tuple[int, int]] = {}
+    progress(0, len(images))
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        raw = graph.tensors[input_name].format.quantize(batch)
+        expected = graph.evaluate({input_name: raw})
+        values = reference.evaluate(batch)
+        _compare_keras(tally, "keras", graph, expected, values, exact, start)
+        for name in beyond:
+            same = keras_reference.matches(values[name], expected[name], graph.tensors[name])
+            float32_differs[name] += int(np.count_nonzero(~same))
+        if beyond:
+            precise = keras_reference.evaluate_float64(model, graph, batch)
+            _compare_keras(
+                tally, "keras_float64", graph, expected, precise, frozenset(beyond), start
+            )
+        found = simulate(simulator, {input_name: raw}, folder, log)
+        compare(tally, "csim", graph, expected, found, first_image=start)
+        tally.images += len(batch)
+        for name, array in expected.items():
+            _note(name, array, digests, extremes)
+        progress(start + len(batch), len(images))
+    details.summary["float32_insufficient"] = [
+        {"name": name, "differing_values": count} for name, count in float32_differs.items()
+    ]
+    details.tensors = {
+        name: {
+            "shape": list(tensor.shape),
+            "format": str(tensor.format),
+            "minimum": extremes[name][0],
+            "maximum": extremes[name][1],
+            "sha256": digests[name],
+        }
+        for name, tensor in graph.tensors.items()
+    }
+    return tally, details
+
+
+def _compare_keras(
+    tally: Tally,
+    witness: str,
+    graph: IntegerGraph,
+    expected: dict[str, IntArray],
+    values: dict[str, npt.NDArray[Any]],
+    names: frozenset[str],
+    start: int,
+) -> None:
+    chosen = {name: array for name, array in values.items() if name in names}
+    compare(
+        tally,
+        witness,
+        graph,
+        expected,
+        {n: keras_reference.to_raw(v, graph.tensors[n]) for n, v in chosen.items()},
+        {n: keras_reference.matches(v, expected[n], graph.tensors[n]) for n, v in chosen.items()},
+        first_image=start,
+    )
+
+
+def _note(
+    name: str,
+    array: IntArray,
+    digests: dict[str, list[str]],
+    extremes: dict[str, tuple[int, int]],
+) -> None:
+    low, high = int(array.min()), int(array.max())
+    before = extremes.get(name, (low, high))
+    extremes[name] = (min(low, before[0]), max(high, before[1]))
+    for image in array:
+        content = np.ascontiguousarray(image, "<i8").tobytes()
+        digests[name].append(hashlib.sha256(content).hexdigest())
