@@ -335,10 +335,16 @@ def test_a_child_that_outlives_the_tool_is_ended(install: Install, project: Path
     assert _synth(project, timeout_seconds=30).result is not None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("per_layer", [False, True])
+@pytest.mark.parametrize(
+    ("number", "per_layer", "executor"),
+    [
+        (signal.SIGINT, False, "local"),
+        (signal.SIGTERM, True, "local"),
+        (signal.SIGINT, True, "dask"),
+    ],
+)
 def test_interrupt_ends_all_tools(
-    install: Install, project: Path, number: signal.Signals, per_layer: bool
+    install: Install, project: Path, number: signal.Signals, per_layer: bool, executor: str
 ) -> None:
     install("vitis_hls", mode="hang")
     code = (
@@ -346,7 +352,7 @@ def test_interrupt_ends_all_tools(
         "from hwflow.synth import synthesize\n"
         "try:\n"
         f"    synthesize(Path({str(project)!r}), SilentProgress(), per_layer={per_layer},"
-        " workers=3)\n"
+        f" workers=3, executor={executor!r})\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(130)\n"
     )
@@ -461,7 +467,11 @@ def _submitit(jobs: list[Job], folder: Path) -> dict[str, Outcome]:
     return executors.run_submitit(jobs, 2, folder, "local", "", lambda outcome: None)
 
 
-def test_submitit_survives_a_killed_worker(tmp_path: Path, install: Install, project: Path) -> None:
+def test_submitit_survives_a_killed_worker(
+    tmp_path: Path, install: Install, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It waits for a lost result, as a slow file system may need: 15 s, here 1.
+    monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 1)
     install("vitis_hls", mode="kill_worker_once@fire2")
     jobs = plan_jobs(read_project(project), per_layer=True)
     outcomes = _submitit(jobs, tmp_path / "submitit")
