@@ -7,10 +7,10 @@ import zipfile
 from pathlib import Path
 
 from hwflow.hls_folder import HlsFolder, read_project
+from hwflow.toolchain.synthesis import source_files
 from hwflow.workspace import disk_errors, write_atomically
 
 _TEMPLATES = Path(__file__).parent / "hls" / "templates"
-_LEFT_OUT = {".o", ".so", ".log", ".jou", ".pyc"}
 _README = """\
 {name}: an HLS project for {part} at {clock_period_ns:g} ns, backend {backend}.
 
@@ -58,11 +58,8 @@ def _archive(source: HlsFolder) -> bytes:
         ).encode(),
         "run_synthesis.sh": (_TEMPLATES / "run_synthesis.sh").read_bytes(),
     }
-    for path in sorted(source.hls.rglob("*")):
-        relative = path.relative_to(source.hls)
-        made = relative.parts[0].endswith("_prj") or path.suffix in _LEFT_OUT
-        if path.is_file() and not made:
-            files[f"hls/{relative.as_posix()}"] = path.read_bytes()
+    for path in source_files(source.hls):
+        files[f"hls/{path.relative_to(source.hls).as_posix()}"] = path.read_bytes()
     for name in ("metrics.json", "manifest.json"):
         if (source.folder / name).is_file():
             files[name] = (source.folder / name).read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from hwflow.toolchain.vendor import check_folder, find_hls, find_vivado
 
 STAGES = ("csim", "csynth", "cosim", "vivado")
 
+_NOTE_SECONDS = 5.0
 _NEEDS = {
     "csim": ("csim",),
     "csynth": ("csynth",),
@@ -221,8 +223,16 @@ def synthesize_all(
 
 
 def _one(job: Job, progress: Progress, on_line: Callable[[str], None]) -> Outcome:
+    told = [0.0]
+
+    def on_phase(phase: str) -> None:
+        now = time.monotonic()
+        if ": module " not in phase or now - told[0] > _NOTE_SECONDS:  # there may be hundreds
+            told[0] = now
+            progress.note(phase)
+
     with progress.step(f"{job.stages[-1]} of {job.name}"):
-        outcome = run_job(job, on_line=on_line, on_phase=progress.note)
+        outcome = run_job(job, on_line=on_line, on_phase=on_phase)
     for stage in outcome.resumed:
         progress.note(f"{stage}: unchanged, reused")
     return outcome

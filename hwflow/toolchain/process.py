@@ -159,6 +159,11 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(_GRACE_SECONDS)
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
+    deadline = time.monotonic() + 1.0
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:  # until the last of them is gone
+            os.killpg(process.pid, 0)
+            time.sleep(0.01)
     if process.stdout is not None:
         process.stdout.close()
 

@@ -27,6 +27,7 @@ from hwflow.workspace import disk_errors, file_digest, write_atomically
 STOP_FILE = "stop"
 """Laid into a run's folder, it ends the run, on whichever machine that is."""
 
+_MADE = {".o", ".so", ".log", ".jou", ".pyc"}
 _INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 _SOURCES = re.compile(r"^set sources \[list.*?^\]", re.MULTILINE | re.DOTALL)
 
@@ -92,9 +93,19 @@ class Outcome:
     error: str = ""
 
 
+def source_files(hls: Path) -> list[Path]:
+    """The files of an HLS project, sorted, without what tools make when run among them."""
+    files = []
+    for path in sorted(hls.rglob("*")):
+        made = path.relative_to(hls).parts[0].endswith("_prj") or path.suffix in _MADE
+        if path.is_file() and not made:
+            files.append(path)
+    return files
+
+
 def design_digest(hls: Path, extra: Sequence[str] = ()) -> str:
     """Digest of all sources of a project and whatever else the result depends on."""
-    return _digest([path for path in sorted(hls.rglob("*")) if path.is_file()], hls, "", extra)
+    return _digest(source_files(hls), hls, "", extra)
 
 
 def layer_digest(hls: Path, source: Path, extra: Sequence[str] = ()) -> str:

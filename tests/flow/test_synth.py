@@ -28,6 +28,7 @@ from hwflow.progress import SilentProgress
 from hwflow.synth import SynthResult, plan_jobs, synthesize, synthesize_all
 from hwflow.toolchain import executors, process
 from hwflow.toolchain.synthesis import Job, Outcome
+from hwflow.toolchain.vendor import VendorTool, find_hls, find_tool
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "hwflow" / "hls" / "templates"
@@ -120,6 +121,14 @@ def _metrics(project: Path) -> dict[str, dict[str, object]]:
     return json.loads((project / "metrics.json").read_text())  # type: ignore[no-any-return]
 
 
+def _ended(pids: list[int]) -> bool:
+    """Whether the processes are gone; the system may need a moment for one that was killed."""
+    deadline = time.monotonic() + 10
+    while (alive := [pid for pid in pids if _alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not alive
+
+
 def _alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
@@ -174,6 +183,11 @@ def test_all_stages_and_resume(tmp_path: Path, install: Install, project: Path) 
         "vitis_hls cosim tiny reset=0",
         "vivado vsynth tiny reset=0",
     ]
+    # What somebody made by hand in the sources' folder is no source.
+    (project / "hls" / "tiny_prj").mkdir()
+    (project / "hls" / "tiny_prj" / "hls.app").write_text("")
+    (project / "hls" / "vitis_hls.log").write_text("")
+    assert _synth(project, "cosim").outcomes[0].resumed == ("csynth", "cosim")
     # Another clock is another design: nothing is reused.
     script = project / "hls" / "build_prj.tcl"
     script.write_text(script.read_text().replace("set clock_period_ns 5", "set clock_period_ns 4"))
@@ -257,6 +271,14 @@ def test_a_failed_stage_is_run_again(tmp_path: Path, install: Install, project: 
     assert [call.split()[1] for call in _calls(tmp_path)] == ["csynth", "cosim", "cosim"]
 
 
+def test_a_tool_s_version_is_read_from_its_place(install: Install) -> None:
+    install("vitis_hls", "vitis-run")
+    tool = find_hls("vitis")
+    assert (tool.name, tool.version) == ("vitis-run", "2023.2")
+    assert tool.command("a.tcl")[1:] == ["--mode", "hls", "--tcl", "a.tcl"]
+    assert find_tool("sh") == VendorTool("sh", str(shutil.which("sh")))
+
+
 def test_missing_tools(install: Install, project: Path) -> None:
     install()
     with pytest.raises(ToolError, match="vitis-run or vitis_hls: not on PATH; source"):
@@ -326,7 +348,7 @@ def test_timeout_ends_the_whole_group(
     folder = read_project(project).workspace / "design"
     pids = [int(pid) for pid in (folder / "pids").read_text().split()]
     assert len(pids) == 2
-    assert not any(_alive(pid) for pid in pids)
+    assert _ended(pids)
     assert not process.is_running(folder)
 
 
@@ -366,7 +388,7 @@ def test_interrupt_ends_all_tools(
     assert running.wait(30) == 130
     pids = [int(pid) for path in found for pid in path.read_text().split()]
     assert len(pids) == 2 * expected
-    assert not any(_alive(pid) for pid in pids)
+    assert _ended(pids)
 
 
 def test_two_runs_of_one_project_keep_apart(install: Install, project: Path) -> None:
