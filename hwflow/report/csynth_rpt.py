@@ -82,8 +82,8 @@ def _read_function(path: Path, text: str, vendor: str, top: str) -> VendorReport
     timing = _section(text, "+ Timing", "+ Latency")
     latency = _section(text, "+ Latency", "== Utilization Estimates")
     utilization = _section(text, "== Utilization Estimates", "== Interface")
-    clock = next((row for table in _tables(timing) for row in table if len(row) == 4), None)
-    clocks = [row for table in _tables(timing) for row in table if decimal(row[1]) is not None]
+    rows = [row for table in _tables(timing) for row in table if len(row) == 4]
+    clocks = [row for row in rows if decimal(row[1]) is not None]
     span: Sequence[int | None] = (None,) * 4
     instances: dict[str, ModuleRow] = {}
     for table in _tables(_section(latency, "* Summary", "+ Detail")):
@@ -101,7 +101,7 @@ def _read_function(path: Path, text: str, vendor: str, top: str) -> VendorReport
                     initiation_interval_cycles=values[3],
                 )
     used, available = _totals(utilization)
-    if clock is None or not clocks or not {"lut", "ff"} <= used.keys():
+    if not clocks or not {"lut", "ff"} <= used.keys():
         raise bad_report(
             path, "is truncated: timing or utilization is missing; the run was interrupted?"
         )

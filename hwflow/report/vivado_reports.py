@@ -190,6 +190,8 @@ def read_timing(path: Path) -> VendorReport:
     found = re.search(r"\{[^}]*\}\s+(\d+\.\d+)", " ".join(clocks))
     if found is None:
         raise bad_report(path, "is truncated: the clock summary has no period")
+    if not re.fullmatch(r"-?\d+(\.\d+)?", slack[0]):
+        raise bad_report(path, f"is damaged: {slack[0]!r} stands where the worst slack must be")
     period, worst = float(found.group(1)), float(slack[0])
     return VendorReport(
         source="vivado",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -154,6 +155,39 @@ def test_every_truncation_is_refused_or_harmless(path: Path, tmp_path: Path) -> 
             assert report.latency_cycles_max == whole_report.latency_cycles_max
             assert report.worst_slack_ns == whole_report.worst_slack_ns
     assert refused >= 10
+
+
+def _mutated(data: bytes, random: Random) -> bytes:
+    content = bytearray(data)
+    for _ in range(random.randint(1, 5)):
+        begin = random.randrange(len(content))
+        end = min(len(content), begin + random.randint(1, 200))
+        kind = random.randrange(4)
+        if kind == 0:
+            content[begin] = random.randrange(256)
+        elif kind == 1 and end - begin < len(content):
+            del content[begin:end]
+        elif kind == 2:
+            content[begin:begin] = content[begin:end]
+        else:
+            lines = content.split(b"\n")
+            lines.pop(random.randrange(len(lines)))
+            content = bytearray(b"\n".join(lines)) or bytearray(b"\n")
+    return bytes(content)
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_damage_is_refused_with_the_path_or_read(path: Path, tmp_path: Path) -> None:
+    random = Random(0)
+    outcomes = set()
+    for _ in range(60):
+        damaged = tmp_path / path.name
+        damaged.write_bytes(_mutated(path.read_bytes(), random))
+        try:
+            outcomes.add(read_report(damaged).path == str(damaged))
+        except DesignError as error:
+            outcomes.add(error.faults[0].where == str(damaged))
+    assert outcomes == {True}
 
 
 @pytest.mark.parametrize(
