@@ -158,7 +158,7 @@ class IntegerGraph:
                     key = f"{operation.name}/{field.name}"
                     arrays[key] = _narrowest(value)
                     attributes[field.name] = {"array": key}
-                elif field.name not in ("name", "inputs"):
+                elif field.name not in ("name", "inputs") and value is not None:
                     attributes[field.name] = _to_json(value)
             program.append(
                 {

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from hwflow.fixed_point import FixedPoint, IntArray
+from hwflow.fixed_point import FixedPoint, IntArray, Overflow
 
 Shape = tuple[int, int, int]
 """Height, width, channels."""
@@ -247,20 +247,29 @@ class Requantize(Operation):
         fraction_bits: of the input.
         divisor: the input's raw integers are sums of this many; they are divided exactly, and
             rounded once.
+        maximum: greatest raw integer of the result where it is below the format's (ReLU6), or
+            nothing. Rounding keeps order, so to clip the result is to clip what is rounded.
     """
 
     format: FixedPoint
     fraction_bits: int
     divisor: int = 1
+    maximum: int | None = None
     kind: ClassVar[str] = "requantize"
 
     def output_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes
+        if self.maximum is not None:
+            if not self.format.minimum <= self.maximum <= self.format.maximum:
+                raise ValueError(f"its maximum of {self.maximum} is not in {self.format}")
+            if self.format.overflow not in (Overflow.SAT, Overflow.SAT_SYM):
+                raise ValueError(f"a maximum needs saturation, not {self.format.overflow.value}")
         return shape
 
     def evaluate(self, *tensors: IntArray) -> IntArray:
         (tensor,) = tensors
-        return self.format.rescale(tensor, self.fraction_bits, self.divisor)
+        result = self.format.rescale(tensor, self.fraction_bits, self.divisor)
+        return result if self.maximum is None else np.minimum(result, self.maximum)
 
     def interval(self, *intervals: Interval) -> Interval:
         (interval,) = intervals

@@ -106,7 +106,9 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
         types.append(("output_t", outputs[0].format.raw_type))
     if process.accumulator is not None and process.target is not None:
         name = f"{process.name}_requantization"
-        constants = packing.Requantization(process.accumulator, process.target, process.divisor)
+        constants = packing.Requantization(
+            process.accumulator, process.target, process.divisor, process.maximum
+        )
         requantization = constants.text(name)
         types.append(("accumulator_t", process.accumulator.raw_type))
         types.append(("requantization", name))

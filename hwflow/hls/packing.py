@@ -170,10 +170,10 @@ def reciprocal(divisor: int, low: int, high: int) -> tuple[int, int]:
     `max(high, -1 - low)`; and since `floor(n / d) == -1 - floor((-1 - n) / d)`, every n from `low`
     to `high` can be divided so.
 
-    Proof: let `m = ceil(2**k / d)` and `e = m * d - 2**k`, so `0 <= e < d`. For `n = q * d + r` with
-    `0 <= r < d`: `n * m / 2**k = q + (r + n * e / 2**k) / d`. If `n * e < 2**k`, then
-    `r + n * e / 2**k < r + 1 <= d`, so the floor is q. As `n * e` grows with n, the greatest n alone
-    has to be looked at. The least such k is taken.
+    Proof: let `m = ceil(2**k / d)` and `e = m * d - 2**k`, so `0 <= e < d`. For `n = q * d + r`
+    with `0 <= r < d`: `n * m / 2**k = q + (r + n * e / 2**k) / d`. If `n * e < 2**k`, then
+    `r + n * e / 2**k < r + 1 <= d`, so the floor is q. As `n * e` grows with n, the greatest n
+    alone has to be looked at. The least such k is taken.
 
     Args:
         divisor: 1 or more.
@@ -194,8 +194,8 @@ def reciprocal(divisor: int, low: int, high: int) -> tuple[int, int]:
         multiplier = -(-(1 << shift) // divisor)
         if multiplier >= 1 << 63:
             raise DesignError(
-                f"division of {low} to {high} by {divisor} needs a reciprocal of more than 63 bits: "
-                "narrow the accumulator"
+                f"division of {low} to {high} by {divisor} needs a reciprocal of more than 63 "
+                "bits: narrow the accumulator"
             )
         if greatest * (multiplier * divisor - (1 << shift)) < 1 << shift:
             return multiplier, shift
@@ -210,11 +210,13 @@ class Requantization:
         accumulator: format of the sums; its unit and width count, not its rounding.
         output: format to reach.
         divisor: the sums are divided by this.
+        maximum: greatest raw integer of the output where it is below the format's, or nothing.
     """
 
     accumulator: FixedPoint
     output: FixedPoint
     divisor: int = 1
+    maximum: int | None = None
 
     @property
     def shift(self) -> int:
@@ -240,6 +242,10 @@ class Requantization:
         multiplier, reciprocal_shift = reciprocal(
             self.divisor, (low << up) >> down, (high << up) >> down
         )
+        # A maximum that no sum exceeds would not always fit the kernel's numbers.
+        limited = self.maximum is not None and self.maximum < int(
+            self.output.rescale(high, self.accumulator.fraction_bits, self.divisor)
+        )
         lines = [
             f"typedef {self.accumulator.raw_type} accumulator_t;",
             f"typedef {self.output.raw_type} output_t;",
@@ -249,6 +255,8 @@ class Requantization:
             f"static const int reciprocal_shift = {reciprocal_shift};",
             f"static const hwflow::rounding_mode rounding = hwflow::{self.output.rounding.value};",
             f"static const hwflow::overflow_mode overflow = hwflow::{self.output.overflow.value};",
+            f"static const bool is_limited = {'true' if limited else 'false'};",
+            f"static const long long maximum = {self.maximum if limited else 0}ll;",
         ]
         return f"struct {name} {{\n" + "".join(f"    {line}\n" for line in lines) + "};\n"
 

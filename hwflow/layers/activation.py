@@ -1,38 +1,65 @@
-"""ReLU and explicit quantizers: where a tensor gets its declared format."""
+"""ReLU, ReLU6 and explicit quantizers: where a tensor gets its declared format."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from hwflow.layers.base import FloatNode, LayerKind, LoweringContext, QuantizedBuilder
+from hwflow.layers.base import (
+    FloatNode,
+    LayerKind,
+    LoweringContext,
+    QuantizedBuilder,
+    Rectification,
+)
+from hwflow.layers.rectification import MAXIMA, absorbed
 from hwflow.opset import Input, Requantize
 
 
 def _check(node: FloatNode) -> str | None:
     if node.kind == "Activation":
-        if node.config["activation"] not in ("relu", "linear"):
+        if node.config["activation"] not in (*MAXIMA, "linear"):
             return f"activation {node.config['activation']!r} is not supported"
         return None
-    if node.config.get("max_value") is not None:
-        return f"a maximum of {node.config['max_value']} is not supported"
+    maximum = node.config.get("max_value")
+    if maximum is not None and not 0 < float(maximum) < float("inf"):
+        return f"a maximum must be positive, not {maximum}"
     if node.config.get("negative_slope") or node.config.get("threshold"):
         return "a negative slope or threshold is not supported"
     return None
 
 
 def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -> Any:
+    from keras.layers import ReLU
     from qkeras import QActivation
 
-    return QActivation(build.activation_quantizer(node.name), name=node.name)(inputs[0])
+    tensor = inputs[0]
+    rectification = Rectification(_maximum(node))
+    if rectification.limit(build.activation_format(node.name)) is not None:
+        tensor = ReLU(rectification.maximum, name=f"{node.name}_limit")(tensor)
+    return QActivation(build.activation_quantizer(node.name), name=node.name)(tensor)
+
+
+def _maximum(node: FloatNode) -> float | None:
+    if node.kind == "Activation":
+        return MAXIMA.get(node.config["activation"])
+    maximum = node.config.get("max_value")
+    return None if maximum is None else float(maximum)
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
-    target = context.format_of(layer.quantizer, f"layer {layer.name!r}")
-    tensor = context.tensor(inputs[0])
+    what = f"layer {layer.name!r}"
+    source, rectification = context.take_rectification(inputs[0])
+    target, maximum = absorbed(context.format_of(layer.quantizer, what), rectification)
+    tensor = context.tensor(source)
     return context.add(
         Requantize(
-            layer.name, (inputs[0],), target, tensor.format.fraction_bits, divisor=tensor.divisor
+            layer.name,
+            (source,),
+            target,
+            tensor.format.fraction_bits,
+            divisor=tensor.divisor,
+            maximum=maximum,
         )
     )
 

@@ -37,6 +37,24 @@ class FloatNode:
     source: str
 
 
+@dataclass(frozen=True)
+class Rectification:
+    """A ReLU that has no format of its own: `min(max(x, 0), maximum)`.
+
+    Attributes:
+        maximum: real value, or nothing.
+    """
+
+    maximum: float | None = None
+
+    def limit(self, target: FixedPoint) -> int | None:
+        """The greatest raw integer it leaves in a format, if that is below the format's own."""
+        if self.maximum is None:
+            return None
+        greatest = int(target.quantize(self.maximum))
+        return greatest if greatest < target.maximum else None
+
+
 class QuantizedBuilder(Protocol):
     """Hands a layer kind what it needs to add itself to the QKeras model."""
 
@@ -48,6 +66,9 @@ class QuantizedBuilder(Protocol):
 
     def activation_quantizer(self, name: str) -> Any:
         """The QKeras quantizer of a tensor that has a declared format."""
+
+    def activation_format(self, name: str) -> FixedPoint:
+        """The declared format of a tensor."""
 
 
 class LoweringContext(Protocol):
@@ -70,6 +91,12 @@ class LoweringContext(Protocol):
 
     def pad(self, layer: str, source: str, padding: Padding) -> str:
         """Announces a ZeroPadding2D layer, which its consumers absorb."""
+
+    def take_rectification(self, name: str) -> tuple[str, Rectification | None]:
+        """The tensor below a ReLU layer, and what that does to it (nothing if it is none)."""
+
+    def rectify(self, layer: str, source: str, rectification: Rectification) -> str:
+        """Announces a ReLU layer, which quantizers that read it absorb."""
 
 
 @dataclass(frozen=True)

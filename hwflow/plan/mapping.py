@@ -357,6 +357,7 @@ class _Mapper:
                 accumulator=source.format,
                 target=operation.format,
                 divisor=operation.divisor,
+                maximum=operation.maximum,
             )
             return self.finish(stage, process)
         raise DesignError(f"{operation.name}: no kernel for {operation.kind!r}")
@@ -367,10 +368,15 @@ class _Mapper:
         return self.publish(stage.tensor, stage.operation.name)
 
     def sums(self, stage: _Stage) -> Mapping[str, object]:
-        """Accumulator, target and divisor of a stage's process."""
+        """Accumulator, target, divisor and maximum of a stage's process."""
         made = self.tensor(stage.operation.name)
         target = stage.fused.format if stage.fused else made.format
-        return {"accumulator": made.format, "target": target, "divisor": made.divisor}
+        return {
+            "accumulator": made.format,
+            "target": target,
+            "divisor": made.divisor,
+            "maximum": stage.fused.maximum if stage.fused else None,
+        }
 
     def window(
         self,
@@ -575,6 +581,7 @@ class _Mapper:
                 pixels * (total // lanes),
                 accumulator=out.format if is_last else partial,
                 target=(stage.fused.format if stage.fused else out.format) if is_last else partial,
+                maximum=stage.fused.maximum if stage.fused and is_last else None,
             )
             if is_last:
                 return self.finish(stage, process)

@@ -97,6 +97,7 @@ class Process:
         accumulator: format of the sums.
         target: format that sums are requantized to.
         divisor: of the sums of average pooling.
+        maximum: greatest raw integer of the target where it is below the format's, or nothing.
         weight_format: of `weights`.
         multipliers: products a cycle.
     """
@@ -114,6 +115,7 @@ class Process:
     accumulator: FixedPoint | None = None
     target: FixedPoint | None = None
     divisor: int = 1
+    maximum: int | None = None
     weight_format: FixedPoint | None = None
     multipliers: int = 0
 

@@ -116,5 +116,8 @@ class _Builder:
     def stored_weights(self, node: FloatNode) -> list[npt.NDArray[np.float64]]:
         return [qkeras.stored(*self.weights[node.name][role]) for role in ("kernel", "bias")]
 
+    def activation_format(self, name: str) -> FixedPoint:
+        return self.formats[name]
+
     def activation_quantizer(self, name: str) -> Any:
         return qkeras.activation_quantizer(self.formats[name])

@@ -9,6 +9,8 @@ from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.integer_graph import IntegerGraph, infer
 from hwflow.layers import kinds, quantized_kind
 from hwflow.layers.activation import quantized_input
+from hwflow.layers.base import Rectification
+from hwflow.layers.rectification import rectified
 from hwflow.opset import Operation, Padding, Tensor
 from hwflow.quantize import qkeras
 
@@ -84,6 +86,7 @@ class _Context:
         self.operations: list[Operation] = []
         self.tensors: dict[str, Tensor] = {}
         self.padded: dict[str, tuple[str, Padding]] = {}
+        self.rectified: dict[str, tuple[str, Rectification]] = {}
 
     def add(self, operation: Operation) -> str:
         self.tensors[operation.name] = infer(operation, self.tensors)
@@ -93,6 +96,9 @@ class _Context:
     def tensor(self, name: str) -> Tensor:
         if name in self.padded:
             raise DesignError(f"layer {name!r}: only a convolution can read zero padding")
+        if name in self.rectified and name not in self.tensors:
+            source, rectification = self.rectified[name]
+            self.add(rectified(name, source, self.tensor(source), rectification))
         return self.tensors[name]
 
     def format_of(self, quantizer: Any, what: str) -> FixedPoint:
@@ -106,6 +112,13 @@ class _Context:
 
     def take_padding(self, name: str) -> tuple[str, Padding]:
         return self.padded.get(name, (name, (0, 0, 0, 0)))
+
+    def take_rectification(self, name: str) -> tuple[str, Rectification | None]:
+        return self.rectified.get(name, (name, None))
+
+    def rectify(self, layer: str, source: str, rectification: Rectification) -> str:
+        self.rectified[layer] = (source, rectification)
+        return layer
 
     def pad(self, layer: str, source: str, padding: Padding) -> str:
         self.padded[layer] = (source, padding)

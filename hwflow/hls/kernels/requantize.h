@@ -36,6 +36,8 @@ struct unchanged {
     static const int reciprocal_shift = 0;
     static const rounding_mode rounding = TRN;
     static const overflow_mode overflow = WRAP;
+    static const bool is_limited = false;
+    static const long long maximum = 0;
 };
 
 // An unsigned product: native up to 64 bits.
@@ -62,7 +64,8 @@ inline unsigned long long divide_by_reciprocal(unsigned long long value) {
 // Brings a sum to its output format:  round(value * 2**-shift / divisor), then overflow.
 //
 // R: accumulator_t, output_t (ap_int or ap_uint); shift (may be negative), divisor (1 or more),
-//    reciprocal_multiplier, reciprocal_shift (used when divisor > 1), rounding, overflow.
+//    reciprocal_multiplier, reciprocal_shift (used when divisor > 1), rounding, overflow;
+//    is_limited, maximum (a greatest result below the type's, for SAT and SAT_SYM).
 template <typename R>
 inline typename R::output_t requantize(const typename R::accumulator_t& value) {
 #pragma HLS INLINE
@@ -117,9 +120,10 @@ inline typename R::output_t requantize(const typename R::accumulator_t& value) {
     static const bool REACHABLE = VALUE_BITS < NATIVE_BITS - 1;
     static const int EXPONENT = REACHABLE ? VALUE_BITS : 0;
     static const bool SYMMETRIC = R::overflow == SAT_SYM && VALUE_BITS > 0;
-    const number maximum = (number(1) << EXPONENT) - 1;
-    const number minimum = raw<out_t>::is_signed ? -maximum - (SYMMETRIC ? 0 : 1) : 0;
-    const bool beyond = REACHABLE && rounded > maximum;
+    const number greatest = (number(1) << EXPONENT) - 1;
+    const number maximum = R::is_limited ? number(R::maximum) : greatest;
+    const number minimum = raw<out_t>::is_signed ? -greatest - (SYMMETRIC ? 0 : 1) : 0;
+    const bool beyond = (REACHABLE || R::is_limited) && rounded > maximum;
     const bool below = (REACHABLE || !raw<out_t>::is_signed) && rounded < minimum;
     if (R::overflow == SAT_ZERO) {
         return out_t(beyond || below ? number(0) : rounded);
