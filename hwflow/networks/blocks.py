@@ -37,3 +37,41 @@ def conv2d_relu(
 
     tensor = conv2d(tensor, filters, kernel_size, name=name, strides=strides, padding=padding)
     return keras.layers.ReLU(name=f"{name}_relu")(tensor)
+
+
+def batch_norm_relu6(tensor: Any, *, norm: str, relu: str, momentum: float = 0.99) -> Any:
+    """Batch norm `norm` (epsilon 0.001), then ReLU6 `relu`; the shape stays."""
+    from tensorflow import keras
+
+    tensor = keras.layers.BatchNormalization(epsilon=1e-3, momentum=momentum, name=norm)(tensor)
+    return keras.layers.ReLU(6.0, name=relu)(tensor)
+
+
+def rounded_channels(channels: float, divisor: int = 8, least: int | None = None) -> int:
+    """The multiple of `divisor` nearest to a number of channels, but not below 90 % of it.
+
+    Args:
+        channels: what a width multiplier makes of a layer's channels.
+        divisor: of the result.
+        least: smallest result; `divisor` if not given.
+
+    Source: the MobileNet V2 authors' `_make_divisible`.
+    """
+    rounded = max(least or divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def strided_padding(size: tuple[int, int], kernel: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Zeros around the input of a convolution of stride 2, as Keras's published weights want them.
+
+    Args:
+        size: height and width of the input.
+        kernel: rows and columns of the window.
+
+    Returns:
+        (rows above, rows below), (columns left, columns right): the larger half before where the
+        size is odd, below and to the right where it is even.
+    """
+    half = kernel // 2
+    top, left = (half - (1 - length % 2) for length in size)
+    return (top, half), (left, half)
