@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,10 @@ from hwflow.plan.streams import StreamGraph
 from hwflow.progress import Progress, SilentProgress
 from hwflow.sections import Preprocessing, Verification
 
-WITNESSES = ("keras", "integer", "csim")
+if TYPE_CHECKING:
+    from hwflow.simulate.fast import FastEngine
+
+WITNESSES = ("keras", "integer", "fast", "csim")
 """Who can predict."""
 
 
@@ -86,6 +89,13 @@ class Project:
         """The QKeras model."""
         return load_keras(self.folder / "model" / "quantized.h5")
 
+    @cached_property
+    def engine(self) -> FastEngine:
+        """The fast engine, loaded with the integer graph."""
+        from hwflow.simulate.fast import FastEngine
+
+        return FastEngine(self.graph)
+
     def _json(self, name: str) -> Any:
         try:
             return json.loads((self.folder / name).read_text())
@@ -97,8 +107,8 @@ class Project:
 
         Args:
             images: preprocessed real values, shape `(N, H, W, C)`.
-            witness: `keras` (the QKeras model), `integer` (the integer graph in NumPy) or `csim`
-                (the emitted code, compiled).
+            witness: `keras` (the QKeras model), `integer` (the integer graph in NumPy), `fast` (the
+                engine) or `csim` (the emitted code, compiled).
 
         Raises:
             DesignError: for another witness or another shape of the images.
@@ -112,6 +122,9 @@ class Project:
         if witness == "integer":
             found = graph.evaluate(inputs, keep=lambda name: False)
             integers = {name: found[name] for name in graph.outputs}
+        elif witness == "fast":
+            fast = self.engine.predict(inputs)
+            integers = {name: fast[name].astype(np.int64) for name in graph.outputs}
         elif witness == "csim":
             integers = self._simulated(inputs)
         else:

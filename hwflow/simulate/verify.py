@@ -1,8 +1,8 @@
 """Runs all witnesses on the same images and compares every tensor.
 
 The integer graph in NumPy is what the others are compared with: the QKeras model in float32 where
-that is provably exact, its evaluation in float64 for the rest, and the C-simulation of the emitted
-code. Images are taken a few at a time, so memory stays bounded.
+that is provably exact, its evaluation in float64 for the rest, the fast engine, and the
+C-simulation of the emitted code. Images are taken a few at a time, so memory stays bounded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from hwflow.integer_graph import IntegerGraph
 from hwflow.simulate import keras_reference
 from hwflow.simulate.compare import Tally, compare
 from hwflow.simulate.csim import Simulator, simulate
+from hwflow.simulate.fast import FastEngine
 
 BATCH = 4
 """Images in memory at a time."""
@@ -63,10 +64,11 @@ def verify(
         The tally, and details for the report.
 
     Raises:
-        ToolError: if the C-simulation fails.
+        ToolError: if the C-simulation fails, or the engine is not built.
     """
     exact = keras_reference.float32_exact(graph)
     reference = keras_reference.KerasReference(model, graph)
+    engine = FastEngine(graph)
     beyond = [name for name in reference.names if name not in exact]
     tally = Tally()
     details = Details()
@@ -89,6 +91,8 @@ def verify(
             _compare_keras(
                 tally, "keras_float64", graph, expected, precise, frozenset(beyond), start
             )
+        fast = engine.predict({input_name: raw}, keep=lambda name: True)
+        compare(tally, "fast", graph, expected, fast, first_image=start)
         found = simulate(simulator, {input_name: raw}, folder, log)
         compare(tally, "csim", graph, expected, found, first_image=start)
         tally.images += len(batch)
