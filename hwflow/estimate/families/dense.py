@@ -1,0 +1,144 @@
+"""Dense layers: Latency and Resource, parallel and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hwflow.estimate import rules
+from hwflow.estimate.engine import LATENCY_POOL, Engine, engine_of
+from hwflow.estimate.registry import Family
+from hwflow.estimate.rows import Row
+
+
+class Dense(Family):
+    """A dense layer.
+
+    Source: hls4ml 1.3 templates `nnet_dense_latency.h`, `nnet_dense_resource.h`,
+    `nnet_dense_stream.h`.
+    """
+
+    name = "dense"
+    functions = frozenset(
+        {
+            "dense",
+            "dense_latency",
+            "dense_resource",
+            "dense_resource_rf_leq_nin",
+            "dense_resource_rf_gt_nin",
+            "dense_resource_rf_gt_nin_rem0",
+            "dense_wrapper",
+        }
+    )
+
+    uses_weights = True
+
+    def missing(self, row: Row) -> str | None:
+        if not (row.count("n_in") and row.count("n_out")):
+            return "the row gives no n_in and n_out"
+        return None
+
+    def regime(self, row: Row, figure: str) -> str:
+        engine = _engine(row)
+        strategy = "resource" if engine.resource else "latency"
+        if row.stream:
+            return f"{row.tool_family}_stream_{strategy}"
+        return f"{row.tool_family}_parallel_{strategy}"
+
+    def pool(self, row: Row, figure: str) -> str:
+        engine = _engine(row)
+        if not engine.resource:
+            return LATENCY_POOL
+        # A parallel layer that serves no several sums a multiplier is the streamed one's engine.
+        stream = row.stream or not engine.beyond_inputs
+        return f"dense_{row.tool_family}_{'stream' if stream else 'parallel'}_resource"
+
+    def rule(self, row: Row, figure: str) -> float | None:
+        engine = _engine(row)
+        if figure == "uram":
+            return 0.0
+        if figure == "bram_18k":
+            return float(engine.bram_18k)
+        if figure == "dsp":
+            return engine.dsp
+        if figure == "latency_cycles":
+            return float(_latency(row, engine))
+        if figure == "initiation_interval_cycles":
+            if row.stream:
+                return float(_latency(row, engine))
+            return float(engine.reuse_factor if engine.resource else engine.interval_cycles)
+        if engine.resource and row.vitis:
+            return _vitis_resource(engine, figure, _beats(row, engine) if row.stream else 1)
+        return None
+
+    def terms(self, row: Row, figure: str) -> Mapping[str, float]:
+        engine = _engine(row)
+        terms = engine.lut_terms() if figure == "lut" else engine.ff_terms()
+        if row.stream or engine.beyond_inputs or not engine.resource:
+            terms["stream" if row.stream else "parallel"] = 1.0
+        if row.stream and _beats(row, engine) > 1:
+            terms["beat_buffer"] = float(engine.n_in * engine.data.width)
+        if row.stream:
+            terms["stream_outputs"] = float(engine.n_out * engine.acc_bits)
+        if row.fused:
+            terms["activation"] = float(engine.n_out * engine.acc_bits)
+            terms["interface"] = float(engine.n_in * engine.data.width)
+        return terms
+
+    def ranges(self, row: Row) -> Mapping[str, float]:
+        engine = _engine(row)
+        return {
+            "n_in": engine.n_in,
+            "n_out": engine.n_out,
+            "reuse_factor": engine.reuse_factor,
+            "in_width": engine.data.width,
+            "w_width": engine.weight.width,
+            "acc_width": engine.acc_bits,
+        }
+
+
+def _engine(row: Row) -> Engine:
+    return engine_of(row, row.counts["n_in"], row.counts["n_out"])
+
+
+def _latency(row: Row, engine: Engine) -> int:
+    """The longest latency that the report gives."""
+    beats = _beats(row, engine)
+    if engine.resource:
+        core = engine.reuse_factor + 1 + engine.resource_extra_cycles
+        if not row.stream:
+            return core
+        if beats == 1:
+            return core + 1
+        return core + beats + (6 if row.vitis else 4)
+    if not row.stream:
+        return engine.latency_cycles
+    if row.vitis:
+        return engine.latency_cycles + 2 + (beats + 5 if beats > 1 else 0)
+    core = max(engine.interval_cycles, engine.depth_cycles + 1)
+    return core + (beats if beats > 1 else 0) + (engine.interval_cycles == 1)
+
+
+def _beats(row: Row, engine: Engine) -> int:
+    elements = row.types["in"].elements if "in" in row.types else 0
+    return rules.ceil_div(engine.n_in, elements) if elements else 1
+
+
+def _vitis_resource(engine: Engine, figure: str, beats: int) -> float | None:
+    """LUT or FF of a Resource layer of Vitis HLS, as counted in reports of streamed ones."""
+    in_bits, acc = engine.data.width, engine.acc_bits
+    if figure == "ff":
+        return 3.0 * in_bits * engine.n_in + 2.0 * acc * engine.n_out + (169 if beats > 1 else 59)
+    mux = 5.3 * in_bits / 16 * min(engine.reuse_factor, engine.n_in)
+    lanes = max(engine.n_in / engine.reuse_factor, 1.0)
+    terms = engine.lut_terms()
+    return (
+        engine.block_factor * (acc + 0.3)
+        + terms["multiply"]
+        + 18 * in_bits / 16 * (engine.n_in + engine.n_out)
+        + lanes * mux
+        + (340 if beats > 1 else 165)
+        + terms["accumulator_mux"] / 3
+    )
+
+
+FAMILY = Dense()

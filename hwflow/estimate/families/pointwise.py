@@ -1,0 +1,72 @@
+"""1x1 convolutions, which hls4ml gives a template of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hwflow.estimate.engine import LATENCY_POOL, Engine, engine_of
+from hwflow.estimate.registry import Family
+from hwflow.estimate.rows import Row
+
+
+class Pointwise(Family):
+    """A 1x1 convolution; its weights are partitioned completely, so they never take block RAM.
+
+    Source: hls4ml 1.3 templates `nnet_sepconv2d_stream.h`, `nnet_conv1d_latency.h`.
+    """
+
+    name = "pointwise"
+    functions = frozenset({"pointwise_conv_2d_cl", "pointwise_conv_1d_cl"})
+    uses_weights = True
+
+    def missing(self, row: Row) -> str | None:
+        if not (row.count("n_chan", "n_in") and row.count("n_filt", "n_out")):
+            return "the row gives no channels or filters"
+        return None if row.count("in_w") else "the row gives no input size"
+
+    def regime(self, row: Row, figure: str) -> str:
+        return f"{row.tool_family}_{'stream' if row.stream else 'parallel'}"
+
+    def pool(self, row: Row, figure: str) -> str:
+        return LATENCY_POOL
+
+    def rule(self, row: Row, figure: str) -> float | None:
+        engine = _engine(row)
+        pixels = _pixels(row)
+        copies = 1 if row.stream else pixels
+        if figure in ("uram", "bram_18k"):
+            return 0.0
+        if figure == "dsp":
+            return engine.dsp * copies
+        if figure in ("latency_cycles", "initiation_interval_cycles"):
+            if row.stream:
+                least = engine.depth_cycles + 2 if row.vitis else 1
+                return float(pixels * max(engine.interval_cycles, least) + 3)
+            interval = engine.interval_cycles
+            return float(engine.latency_cycles if figure == "latency_cycles" else interval)
+        return None
+
+    def terms(self, row: Row, figure: str) -> Mapping[str, float]:
+        engine = _engine(row)
+        terms = engine.lut_terms() if figure == "lut" else engine.ff_terms()
+        if not row.stream:
+            terms = {name: value * _pixels(row) for name, value in terms.items()}
+        terms["stream" if row.stream else "parallel"] = 1.0
+        return terms
+
+    def ranges(self, row: Row) -> Mapping[str, float]:
+        engine = _engine(row)
+        return {"n_in": engine.n_in, "n_filt": engine.n_out, "pixels": _pixels(row)}
+
+
+def _pixels(row: Row) -> int:
+    return (row.count("in_h") or 1) * row.counts["in_w"]
+
+
+def _engine(row: Row) -> Engine:
+    engine = engine_of(row, row.count("n_chan", "n_in") or 1, row.count("n_filt", "n_out") or 1)
+    return replace(engine, resource=False)
+
+
+FAMILY = Pointwise()
