@@ -109,7 +109,8 @@ class FixedPoint:
         """Raw integers of real values, rounded and saturated (or wrapped) as the format says.
 
         Raises:
-            ValueError: if a value is not finite.
+            ValueError: if a value is not finite, or so large (from 2**62 units) that a format
+                that wraps or has more than 62 bits cannot take it exactly.
         """
         scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction_bits
         if not np.all(np.isfinite(scaled)):
@@ -117,8 +118,9 @@ class FixedPoint:
         floor = np.floor(scaled)
         twice = np.where(scaled - floor > 0.5, 3, np.where(scaled - floor == 0.5, 2, 1))
         twice = np.where(scaled == floor, 0, twice)  # twice the remainder, coarsely: 0, <1, 1, >1
-        if self.overflow is Overflow.WRAP and np.any(np.abs(floor) >= 2.0**62):
-            raise ValueError("a value is too large to wrap exactly")
+        far = np.any(np.abs(floor) >= 2.0**62)
+        if far and (self.overflow is Overflow.WRAP or self.width > 62):
+            raise ValueError(f"a value is too large for {self} to represent exactly")
         quotient = np.clip(floor, -(2.0**62), 2.0**62).astype(np.int64)
         up = _rounds_up(self.rounding, quotient, twice, 2, scaled < 0)
         return self.overflowed(quotient + up)
@@ -149,17 +151,24 @@ class FixedPoint:
         return self.overflowed(quotient + up)
 
     def overflowed(self, raw: IntArray) -> IntArray:
-        """Applies the overflow mode to raw integers that already have this format's unit."""
+        """Applies the overflow mode to raw integers that already have this format's unit.
+
+        Raises:
+            ValueError: if a negative one wraps in 64 unsigned bits, which int64 cannot hold.
+        """
         if self.overflow is Overflow.WRAP:
             if self.width == 64:
+                if not self.signed and np.any(raw < 0):
+                    raise ValueError("int64 cannot hold what wraps in 64 unsigned bits")
                 return raw
             wrapped = raw & ((1 << self.width) - 1)
             if self.signed:
                 wrapped = wrapped - ((wrapped >> (self.width - 1)) << self.width)
             return wrapped
+        highest = min(self.maximum, (1 << 63) - 1)  # all that int64 can hold
         if self.overflow is Overflow.SAT_ZERO:
-            return np.where((raw < self.minimum) | (raw > self.maximum), 0, raw)
-        return np.clip(raw, self.minimum, self.maximum)
+            return np.where((raw < self.minimum) | (raw > highest), 0, raw)
+        return np.clip(raw, self.minimum, highest)
 
     def to_float(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The real values of raw integers."""
@@ -199,7 +208,7 @@ class FixedPoint:
             ValueError: if more than 64 bits are needed.
         """
         signed = low < 0
-        width = max(int(high).bit_length(), int(-low - 1).bit_length() if signed else 0, 0)
+        width = max(int(max(high, 0)).bit_length(), int(-low - 1).bit_length() if signed else 0)
         width = max(width + signed, 1)
         return cls(width, width - fraction_bits, signed, Rounding.TRN, Overflow.WRAP)
 
