@@ -43,9 +43,32 @@ class Interval:
         """The same, widened to hold zero (what padding brings in)."""
         return Interval(np.minimum(self.low, 0), np.maximum(self.high, 0))
 
+    @property
+    def peak(self) -> int:
+        """The greatest magnitude of all channels."""
+        return max(abs(int(self.low.min(initial=0))), abs(int(self.high.max(initial=0))))
+
     def shifted(self, bits: int) -> Interval:
-        """The interval of the raw integers times `2**bits`."""
+        """The interval of the raw integers times `2**bits`.
+
+        Raises:
+            ValueError: if that does not fit in 64 bits.
+        """
+        require_int64(self.peak << bits)
         return Interval(self.low << bits, self.high << bits)
+
+
+def require_int64(peak: int) -> None:
+    """Refuses what NumPy's integers would wrap silently.
+
+    Args:
+        peak: the greatest magnitude that is computed.
+
+    Raises:
+        ValueError: if it does not fit in 64 bits.
+    """
+    if peak >= 1 << 63:
+        raise ValueError(f"its values need {peak.bit_length() + 1} bits, more than 64")
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +238,9 @@ class Conv2D(Operation):
     def interval(self, *intervals: Interval) -> Interval:
         (interval,) = intervals
         reach = interval.including_zero()
+        heaviest = int(np.max(np.sum(np.abs(self.weights), axis=(0, 1, 2)), initial=0))
+        largest_bias = int(np.max(np.abs(self.biases), initial=0))
+        require_int64((reach.peak * heaviest << self.product_shift) + largest_bias)
         group_inputs, filters = self.weights.shape[2:]
         group_filters = filters // self.groups
         low = np.empty(filters, np.int64)
@@ -355,6 +381,7 @@ class SumPool2D(Operation):
         size = self.window[0] * self.window[1]
         if any(self.padding):
             interval = interval.including_zero()
+        require_int64(interval.peak * size)
         # The running sum starts at zero, so zero is always among what it reaches.
         return Interval(interval.low * size, interval.high * size).including_zero()
 
@@ -380,6 +407,7 @@ class Add(Operation):
 
     def interval(self, *intervals: Interval) -> Interval:
         shifted = [part.shifted(bits) for part, bits in zip(intervals, self.shifts, strict=True)]
+        require_int64(sum(part.peak for part in shifted))
         return Interval(_total([s.low for s in shifted]), _total([s.high for s in shifted]))
 
 

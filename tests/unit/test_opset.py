@@ -1,0 +1,333 @@
+"""Every operation against loops over Python integers, and what its interval promises."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwflow.fixed_point import FixedPoint, Overflow
+from hwflow.integer_graph import IntegerGraph
+from hwflow.opset import (
+    KINDS,
+    Add,
+    Concatenate,
+    Conv2D,
+    Input,
+    Interval,
+    MaxPool2D,
+    Operation,
+    Requantize,
+    SumPool2D,
+)
+
+EXACT = settings(deadline=None, derandomize=True, database=None, max_examples=120)
+BYTE = FixedPoint(8, 8)
+
+
+def array(rng: np.random.Generator, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    return rng.integers(low, high + 1, shape)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn, padded: bool = True) -> tuple[Conv2D, tuple[int, int, int]]:
+    """A convolution of any kind, and the shape of what it reads."""
+    groups = draw(st.sampled_from((1, 1, 2, 3)))
+    inputs, filters = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    window = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    size = draw(st.tuples(st.integers(3, 6), st.integers(3, 6)))
+    padding = draw(st.tuples(*[st.integers(0, 2)] * 4)) if padded else (0, 0, 0, 0)
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    made = Conv2D(
+        "conv",
+        ("source",),
+        weights=array(rng, (*window, inputs, filters * groups), -8, 7),
+        biases=array(rng, (filters * groups,), -100, 100),
+        weight_format=FixedPoint(4, 1),
+        strides=draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        padding=padding,
+        groups=groups,
+        product_shift=draw(st.integers(0, 3)),
+    )
+    return made, (*size, inputs * groups)
+
+
+def padded_value(
+    tensor: np.ndarray, n: int, y: int, x: int, c: int, fill: int | None
+) -> int | None:
+    _, height, width, _ = tensor.shape
+    inside = 0 <= y < height and 0 <= x < width
+    return int(tensor[n, y, x, c]) if inside else fill
+
+
+def window_of(
+    tensor: np.ndarray,
+    at: tuple[int, int, int],
+    channel: int,
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    fill: int | None,
+) -> Iterator[tuple[int, int, int | None]]:
+    """Row and column in the window, and the value there."""
+    n, y, x = at
+    for row, column in itertools.product(range(window[0]), range(window[1])):
+        source = (y * strides[0] + row - padding[0], x * strides[1] + column - padding[2])
+        yield row, column, padded_value(tensor, n, *source, channel, fill)
+
+
+@given(convolutions(), st.integers(0, 10**6))
+@EXACT
+def test_conv2d_is_the_sum_of_products(
+    made: tuple[Conv2D, tuple[int, int, int]], seed: int
+) -> None:
+    operation, shape = made
+    tensor = array(np.random.default_rng(seed), (2, *shape), -128, 127)
+    found = operation.evaluate(tensor)
+    assert found.dtype == np.int64
+    assert found.shape == (2, *operation.output_shape(shape))
+    kernel_height, kernel_width, inputs, filters = operation.weights.shape
+    for n, y, x, c in np.ndindex(found.shape):
+        first = c // (filters // operation.groups) * inputs
+        total = 0
+        for channel in range(inputs):
+            for row, column, value in window_of(
+                tensor,
+                (n, y, x),
+                first + channel,
+                (kernel_height, kernel_width),
+                operation.strides,
+                operation.padding,
+                0,
+            ):
+                total += int(operation.weights[row, column, channel, c]) * int(value or 0)
+        assert found[n, y, x, c] == total * 2**operation.product_shift + int(operation.biases[c])
+
+
+def test_conv2d_is_exact_where_float64_is_not() -> None:
+    weights = np.full((1, 1, 4, 1), 2**29 + 1)
+    biases = np.array([1])
+    operation = Conv2D("c", ("s",), weights, biases, FixedPoint(31, 31))
+    tensor = np.full((1, 1, 1, 4), 2**29 + 1)
+    assert operation.evaluate(tensor).item() == 4 * (2**29 + 1) ** 2 + 1
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 4)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(*[st.integers(0, 2)] * 4),
+    st.integers(0, 10**6),
+)
+@EXACT
+def test_pools_reduce_their_windows(
+    window: tuple[int, int], strides: tuple[int, int], padding: tuple[int, int, int, int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(4, 7)), int(rng.integers(4, 7)), 2)
+    tensor = array(rng, (2, *shape), -50, 50)
+    total = SumPool2D("sum", ("s",), window, strides, padding)
+    places = total.evaluate(tensor)
+    assert places.shape == (2, *total.output_shape(shape))
+    for n, y, x, c in np.ndindex(places.shape):
+        values = [v for _, _, v in window_of(tensor, (n, y, x), c, window, strides, padding, 0)]
+        assert places[n, y, x, c] == sum(map(int, values))
+    highest = MaxPool2D("max", ("s",), window, strides, padding)
+    if max(padding[:2]) >= window[0] or max(padding[2:]) >= window[1]:
+        with pytest.raises(ValueError, match="padding alone"):
+            highest.output_shape(shape)
+        return
+    found = highest.evaluate(tensor)
+    assert found.shape == (2, *highest.output_shape(shape))
+    for n, y, x, c in np.ndindex(found.shape):
+        values = [v for _, _, v in window_of(tensor, (n, y, x), c, window, strides, padding, None)]
+        assert found[n, y, x, c] == max(v for v in values if v is not None)
+
+
+def test_merges_shift_their_inputs_to_the_finest_unit() -> None:
+    rng = np.random.default_rng(0)
+    parts = [array(rng, (2, 3, 2, 4), -9, 9) for _ in range(3)]
+    shifts = (0, 2, 5)
+    found = Add("a", ("x", "y", "z"), shifts).evaluate(*parts)
+    for place in np.ndindex(found.shape):
+        assert found[place] == sum(
+            int(part[place]) * 2**bits for part, bits in zip(parts, shifts, strict=True)
+        )
+    joined = Concatenate("c", ("x", "y", "z"), shifts)
+    wide = joined.evaluate(*parts)
+    assert joined.output_shape(*[(3, 2, 4)] * 3) == (3, 2, 12)
+    for n, y, x, c in np.ndindex(wide.shape):
+        assert wide[n, y, x, c] == int(parts[c // 4][n, y, x, c % 4]) * 2 ** shifts[c // 4]
+
+
+@given(
+    st.lists(st.integers(-5000, 5000), min_size=1, max_size=20),
+    st.integers(1, 8),
+    st.integers(-4, 8),
+    st.booleans(),
+    st.integers(1, 49),
+    st.none() | st.integers(0, 200),
+)
+@EXACT
+def test_requantize_rounds_the_quotient_once(
+    values: list[int], width: int, drop: int, signed: bool, divisor: int, maximum: int | None
+) -> None:
+    target = FixedPoint(width, width, signed)
+    operation = Requantize("r", ("s",), target, drop, divisor, maximum)
+    if maximum is not None and maximum > target.maximum:
+        with pytest.raises(ValueError, match="maximum"):
+            operation.output_shape((1, 1, len(values)))
+        return
+    found = operation.evaluate(np.array(values).reshape(1, 1, 1, -1)).ravel()
+    for value, got in zip(values, found.tolist(), strict=True):
+        nearest = round(Fraction(value, divisor) / Fraction(2) ** drop)  # ties to even
+        limit = target.maximum if maximum is None else maximum
+        assert got == min(max(nearest, target.minimum), limit)
+
+
+def test_a_maximum_needs_saturation() -> None:
+    target = FixedPoint(4, 4, overflow=Overflow.WRAP)
+    with pytest.raises(ValueError, match="needs saturation, not WRAP"):
+        Requantize("r", ("s",), target, 0, maximum=5).output_shape((1, 1, 1))
+
+
+# --- shapes ------------------------------------------------------------------------------------
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    weights = np.ones((3, 3, 2, 4), np.int64)
+    conv = Conv2D("conv", ("s",), weights, np.zeros(4, np.int64), BYTE)
+    with pytest.raises(ValueError, match="do not fit 3 input channels"):
+        conv.output_shape((5, 5, 3))
+    with pytest.raises(ValueError, match="a window of 3 does not fit in 2 pixels"):
+        conv.output_shape((2, 5, 2))
+    with pytest.raises(ValueError, match="a window of 4 does not fit in 3 pixels"):
+        SumPool2D("pool", ("s",), (4, 4), (1, 1)).output_shape((5, 3, 1))
+    with pytest.raises(ValueError, match="add: cannot add shapes"):
+        Add("add", ("a", "b"), (0, 0)).output_shape((2, 2, 1), (2, 2, 2))
+    with pytest.raises(ValueError, match="cat: cannot concatenate shapes"):
+        Concatenate("cat", ("a", "b"), (0, 0)).output_shape((2, 3, 1), (2, 2, 1))
+    odd = Conv2D("odd", ("s",), np.ones((1, 1, 1, 3), np.int64), np.zeros(3), BYTE, groups=2)
+    with pytest.raises(ValueError, match="in 2 groups do not fit"):
+        odd.output_shape((1, 1, 2))
+
+
+def test_macs_count_every_tap_of_every_output() -> None:
+    weights = np.ones((3, 3, 2, 4), np.int64)
+    conv = Conv2D("c", ("s",), weights, np.zeros(4, np.int64), BYTE, strides=(2, 1))
+    assert conv.macs((7, 5, 2)) == 3 * 3 * (3 * 3 * 2 * 4)
+    assert MaxPool2D("m", ("s",), (2, 2), (2, 2)).macs((4, 4, 1)) == 0
+
+
+def test_every_kind_is_registered_under_its_name() -> None:
+    assert {name: kind.kind for name, kind in KINDS.items()} == {name: name for name in KINDS}
+    assert set(KINDS) == {
+        "input", "conv2d", "requantize", "max_pool2d", "sum_pool2d", "add", "concatenate",
+    }  # fmt: skip
+
+
+# --- intervals ---------------------------------------------------------------------------------
+
+
+def inside(values: np.ndarray, reach: Interval) -> bool:
+    return bool((values >= reach.low).all() and (values <= reach.high).all())
+
+
+def drawn(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Interval, np.ndarray]:
+    """An interval for each channel, and a tensor in it that touches its ends."""
+    low = rng.integers(-60, 40, shape[-1])
+    high = low + rng.integers(0, 60, shape[-1])
+    tensor = rng.integers(low, high + 1, shape)
+    ends = rng.integers(0, 4, shape)
+    tensor = np.where(ends == 0, low, np.where(ends == 1, high, tensor))
+    return Interval(low, high), tensor
+
+
+@given(convolutions(), st.integers(0, 10**6))
+@EXACT
+def test_the_interval_of_a_convolution_is_sound(
+    made: tuple[Conv2D, tuple[int, int, int]], seed: int
+) -> None:
+    operation, shape = made
+    reach, tensor = drawn(np.random.default_rng(seed), (4, *shape))
+    assert inside(operation.evaluate(tensor), operation.interval(reach))
+
+
+@given(st.integers(0, 10**6))
+@EXACT
+def test_the_intervals_of_all_other_operations_are_sound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    reach, tensor = drawn(rng, (3, 5, 4, 3))
+    other_reach, other = drawn(rng, (3, 5, 4, 3))
+    padding = tuple(int(p) for p in rng.integers(0, 2, 4))
+    shifts = tuple(int(s) for s in rng.integers(0, 4, 2))
+    target = FixedPoint(
+        int(rng.integers(1, 8)),
+        int(rng.integers(1, 8)),
+        bool(rng.integers(2)),
+        overflow=list(Overflow)[rng.integers(4)],
+    )
+    operations: list[Operation] = [
+        MaxPool2D("m", ("s",), (2, 3), (1, 2), padding),
+        SumPool2D("p", ("s",), (2, 3), (2, 1), padding),
+        Requantize("r", ("s",), target, int(rng.integers(-2, 6)), int(rng.integers(1, 10))),
+    ]
+    for operation in operations:
+        assert inside(operation.evaluate(tensor), operation.interval(reach)), operation
+    for merge in (Add("a", ("s", "t"), shifts), Concatenate("c", ("s", "t"), shifts)):
+        assert inside(merge.evaluate(tensor, other), merge.interval(reach, other_reach)), merge
+
+
+@given(convolutions(padded=False), st.booleans(), st.integers(2, 8))
+@EXACT
+def test_accumulators_are_reached_and_not_a_bit_too_wide(
+    made: tuple[Conv2D, tuple[int, int, int]], signed: bool, width: int
+) -> None:
+    operation, shape = made
+    source = FixedPoint(width, width, signed)
+    graph = IntegerGraph.build("g", [Input("source", (), shape, source), operation], ["conv"])
+    tensor = graph.tensors["conv"]
+    filters = operation.weights.shape[3]
+    inputs = operation.weights.shape[2]
+    lowest, highest = [], []
+    for c in range(filters):
+        first = c // (filters // operation.groups) * inputs
+        image = np.zeros((2, *shape), np.int64)
+        window = operation.weights[..., c]
+        place = (slice(window.shape[0]), slice(window.shape[1]), slice(first, first + inputs))
+        image[0][place] = np.where(window > 0, source.maximum, source.minimum)
+        image[1][place] = np.where(window > 0, source.minimum, source.maximum)
+        values = graph.evaluate({"source": image})["conv"][:, 0, 0, c]
+        highest.append(int(values[0]))
+        lowest.append(int(values[1]))
+    assert tensor.interval.high.tolist() == highest
+    assert tensor.interval.low.tolist() == lowest
+    assert tensor.format.minimum <= min(lowest)
+    assert max(highest) <= tensor.format.maximum
+    if tensor.format.width > 1 and (min(lowest), max(highest)) != (0, 0):
+        narrower = FixedPoint(tensor.format.width - 1, 0, tensor.format.signed)
+        assert min(lowest) < narrower.minimum or max(highest) > narrower.maximum
+
+
+@given(convolutions(padded=False), st.integers(0, 10**6))
+@EXACT
+def test_no_partial_sum_leaves_the_accumulator(
+    made: tuple[Conv2D, tuple[int, int, int]], seed: int
+) -> None:
+    operation, shape = made
+    source = FixedPoint(4, 4)
+    graph = IntegerGraph.build("g", [Input("source", (), shape, source), operation], ["conv"])
+    target = graph.tensors["conv"].format
+    rng = np.random.default_rng(seed)
+    c = int(rng.integers(operation.weights.shape[3]))
+    products = operation.weights[..., c].ravel() * np.where(
+        rng.integers(0, 2, operation.weights[..., c].size), source.minimum, source.maximum
+    )
+    order = rng.permutation(products.size)
+    running = int(operation.biases[c]) + np.cumsum(products[order] << operation.product_shift)
+    assert target.minimum <= running.min()
+    assert running.max() <= target.maximum
