@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -33,7 +34,21 @@ from hwflow.opset import (
     Tensor,
 )
 
+FORMAT = "hwflow-integer-graph"
 FORMAT_VERSION = 1
+
+_UNREADABLE = (
+    DesignError,
+    AttributeError,
+    EOFError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading damaged files can raise."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +193,7 @@ class IntegerGraph:
             for name, tensor in self.tensors.items()
         }
         document = {
-            "format": "hwflow-integer-graph",
+            "format": FORMAT,
             "version": FORMAT_VERSION,
             "name": self.name,
             "inputs": list(self.inputs),
@@ -201,17 +216,18 @@ class IntegerGraph:
         """
         try:
             document = json.loads((folder / "integer_graph.json").read_text())
-            if document.get("format") != "hwflow-integer-graph":
+            if not isinstance(document, dict) or document.get("format") != FORMAT:
                 raise ValueError("not an integer graph")
             if document["version"] != FORMAT_VERSION:
                 raise ValueError(f"version {document['version']}, expected {FORMAT_VERSION}")
-            with np.load(folder / "integer_graph.npz", allow_pickle=False) as arrays:
+            content = io.BytesIO((folder / "integer_graph.npz").read_bytes())
+            with np.load(content, allow_pickle=False) as arrays:
                 operations = [_operation(entry, arrays) for entry in document["operations"]]
             graph = cls.build(document["name"], operations, document["outputs"])
             for name, tensor in graph.tensors.items():
                 if tensor.format.to_json() != document["tensors"][name]["format"]:
                     raise ValueError(f"tensor {name!r} has another format than its operations")
-        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise DesignError(f"{folder / 'integer_graph.json'}: {error}") from error
         return graph
 
