@@ -1,4 +1,7 @@
-"""Builds the simulation engine: a shared library beside `hwflow.simulate.fast`, which loads it."""
+"""Builds the compiled parts: shared libraries beside the modules that load them.
+
+The simulation engine for `hwflow.simulate.fast`, and the dataflow core for `hwflow.plan.dataflow`.
+"""
 
 from glob import glob
 
@@ -21,4 +24,12 @@ ENGINE = Extension(
     extra_link_args=["-pthread"],
 )
 
-setup(ext_modules=[ENGINE])
+DATAFLOW = Extension(
+    "hwflow.plan._dataflow",
+    sources=sorted(glob("sim/dataflow/*.cpp")),
+    depends=sorted(glob("sim/dataflow/*.h") + glob("sim/dataflow/*.hpp")),
+    language="c++",
+    extra_compile_args=["-std=c++20", "-O3", "-g0", "-fvisibility=hidden"],
+)
+
+setup(ext_modules=[ENGINE, DATAFLOW])

@@ -1,0 +1,240 @@
+"""The order in which each kernel reads and writes: which beat moves in which tick of its pipeline.
+
+A process is a pipelined loop that starts an iteration a tick. What an iteration reads is read in
+its own tick; what it writes leaves the pipeline `latency` ticks later. After the last iteration the
+pipeline drains before the loop is entered again for the next frame. Every kernel's order follows
+from counters alone (the comments at the head of `hls/kernels/*.h`), so it is known beforehand.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.errors import DesignError
+from hwflow.hls.schedule import SlidingWindow, window_schedule
+from hwflow.plan.streams import Process
+
+Ticks = npt.NDArray[np.int32]
+"""Of the beats of a frame on one stream, ascending."""
+
+RESTART_CYCLES = 2
+"""Cycles between the last tick of a frame and the first of the next: the loop's process reports
+that it is done and is started again (UG1399, block-level control of dataflow processes)."""
+
+LATENCIES: Mapping[str, int] = {
+    "sliding_window": 5,
+    "matrix_vector": 12,
+    "depthwise": 12,
+    "max_pool": 4,
+    "window_sum": 9,
+    "global_sum": 9,
+    "requantize_stream": 9,
+    "add": 9,
+    "concatenate": 8,
+    "duplicate": 2,
+    "repack": 2,
+}
+"""Pipeline stages from an iteration's read to its write, of a kernel with one product a lane.
+
+What each consists of at 5 ns: memory or stream 1, product 3, sum 1, requantization 4 (8 with a
+division by a reciprocal), write 1, and up to two spare. They are meant to be generous: a deeper
+pipeline keeps more results back, which is what a FIFO's depth must allow for.
+"""
+
+DIVISION_CYCLES = 4
+"""More stages where sums are divided."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessSchedule:
+    """When a process moves beats, in ticks of its own clock.
+
+    Attributes:
+        reads: of each input, in the order of `Process.inputs`.
+        writes: of each output, in the order of `Process.outputs`.
+        iterations: of its loop, a frame.
+        latency: ticks from an iteration's read to its write.
+    """
+
+    reads: tuple[Ticks, ...]
+    writes: tuple[Ticks, ...]
+    iterations: int
+    latency: int
+
+    @property
+    def period(self) -> int:
+        """Ticks from a frame's first to the next frame's first."""
+        return self.iterations + self.latency + RESTART_CYCLES
+
+
+def period_cycles(process: Process) -> int:
+    """Cycles from frame to frame of a process that never waits."""
+    return process.cycles + latency(process) + RESTART_CYCLES
+
+
+def latency(process: Process) -> int:
+    """Pipeline stages from read to write.
+
+    Raises:
+        DesignError: for a kernel without a schedule.
+    """
+    if process.kernel not in LATENCIES:
+        raise DesignError(
+            f"{process.name}: kernel {process.kernel!r} has no schedule; known are "
+            f"{', '.join(LATENCIES)}"
+        )
+    stages = LATENCIES[process.kernel]
+    if process.kernel == "matrix_vector":  # the tree that adds the products of a lane
+        stages += (process.settings["simd"] - 1).bit_length()
+    return stages + (DIVISION_CYCLES if process.divisor > 1 else 0)
+
+
+def process_schedule(process: Process) -> ProcessSchedule:
+    """The schedule of a process.
+
+    Raises:
+        DesignError: for a kernel without a schedule.
+    """
+    stages = latency(process)
+    reads, writes, iterations = _ORDERS[process.kernel](process.settings)
+    return ProcessSchedule(
+        reads, tuple(ticks + np.int32(stages) for ticks in writes), iterations, stages
+    )
+
+
+_Order = tuple[tuple[Ticks, ...], tuple[Ticks, ...], int]
+"""Iterations of the reads of each input and of the writes of each output; iterations in all."""
+
+
+def _every(count: int, step: int = 1, first: int = 0) -> Ticks:
+    return np.arange(first, first + count * step, step, dtype=np.int32)
+
+
+def _repeated(pattern: npt.NDArray[np.int64], count: int, step: int) -> Ticks:
+    """A pattern of ticks, `count` times, a `step` apart."""
+    starts = np.arange(count, dtype=np.int64)[:, None] * step
+    return (starts + pattern).astype(np.int32).ravel()
+
+
+def window_of(settings: Mapping[str, int]) -> SlidingWindow:
+    """The sliding window of a process's settings."""
+    return SlidingWindow(
+        settings["in_height"],
+        settings["in_width"],
+        settings["in_channels"],
+        (settings["kernel_height"], settings["kernel_width"]),
+        (settings["stride_height"], settings["stride_width"]),
+        settings["pad_top"],
+        settings["pad_left"],
+        settings["out_height"],
+        settings["out_width"],
+        settings["lanes"],
+        settings["buffer_pixels"],
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def window_ticks(window: SlidingWindow) -> tuple[Ticks, Ticks, int]:
+    """Reads, writes and iterations of a sliding window; kept, for each plan asks again."""
+    schedule = window_schedule(window)
+    return (
+        schedule.reads.astype(np.int32),
+        schedule.writes.astype(np.int32),
+        schedule.iterations,
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def window_iterations(window: SlidingWindow) -> int:
+    """Iterations of a sliding window."""
+    return window_ticks(window)[2]
+
+
+def _sliding_window(settings: Mapping[str, int]) -> _Order:
+    reads, writes, iterations = window_ticks(window_of(settings))
+    return (reads,), (writes,), iterations
+
+
+def _matrix_vector(settings: Mapping[str, int]) -> _Order:
+    groups = settings["groups"]
+    filters = settings["out_channels"] // groups // settings["pe"]
+    terms = settings["in_channels"] // groups // settings["simd"] * settings["taps"]
+    work = settings["pixels"] * groups  # groups of pixels, each read in its first output fold
+    reads = _repeated(np.arange(terms), work, filters * terms)
+    writes = _every(work * filters, terms, terms - 1)
+    return (reads,), (writes,), work * filters * terms
+
+
+def _depthwise(settings: Mapping[str, int]) -> _Order:
+    taps, parts = settings["taps"], settings["multiplier"]
+    work = settings["pixels"] * (settings["channels"] // settings["pe"])
+    reads = _repeated(np.arange(taps), work, parts * taps)
+    return (reads,), (_every(work * parts, taps, taps - 1),), work * parts * taps
+
+
+def _window_pool(settings: Mapping[str, int]) -> _Order:
+    taps = settings["taps"]
+    windows = settings["pixels"] * (settings["channels"] // settings["lanes"])
+    return (_every(windows * taps),), (_every(windows, taps, taps - 1),), windows * taps
+
+
+def _global_sum(settings: Mapping[str, int]) -> _Order:
+    folds = settings["channels"] // settings["lanes"]
+    total = settings["pixels"] * folds
+    return (_every(total),), (_every(folds, 1, total - folds),), total
+
+
+def _beats(settings: Mapping[str, int]) -> int:
+    return settings["pixels"] * (settings["channels"] // settings["lanes"])
+
+
+def _straight(settings: Mapping[str, int]) -> _Order:
+    beats = _every(_beats(settings))
+    return (beats,), (beats,), beats.size
+
+
+def _add(settings: Mapping[str, int]) -> _Order:
+    beats = _every(_beats(settings))
+    return (beats, beats), (beats,), beats.size
+
+
+def _duplicate(settings: Mapping[str, int]) -> _Order:
+    beats = _every(_beats(settings))
+    return (beats,), (beats, beats), beats.size
+
+
+def _concatenate(settings: Mapping[str, int]) -> _Order:
+    folds = [settings[f"channels{side}"] // settings["lanes"] for side in (0, 1)]
+    pixels, step = settings["pixels"], sum(folds)
+    first = _repeated(np.arange(folds[0]), pixels, step)
+    second = _repeated(np.arange(folds[0], step), pixels, step)
+    return (first, second), (_every(pixels * step),), pixels * step
+
+
+def _repack(settings: Mapping[str, int]) -> _Order:
+    narrow, wide = sorted((settings["in_lanes"], settings["out_lanes"]))
+    parts = wide // narrow
+    total = settings["pixels"] * (settings["channels"] // narrow)
+    if settings["in_lanes"] == wide:
+        return (_every(total // parts, parts),), (_every(total),), total
+    return (_every(total),), (_every(total // parts, parts, parts - 1),), total
+
+
+_ORDERS: Mapping[str, Callable[[Mapping[str, int]], _Order]] = {
+    "sliding_window": _sliding_window,
+    "matrix_vector": _matrix_vector,
+    "depthwise": _depthwise,
+    "max_pool": _window_pool,
+    "window_sum": _window_pool,
+    "global_sum": _global_sum,
+    "requantize_stream": _straight,
+    "add": _add,
+    "concatenate": _concatenate,
+    "duplicate": _duplicate,
+    "repack": _repack,
+}

@@ -1,0 +1,155 @@
+"""Small integer graphs and their plans, for the tests of `hwflow.plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwflow.fixed_point import FixedPoint
+from hwflow.integer_graph import IntegerGraph, infer
+from hwflow.opset import (
+    Add,
+    Concatenate,
+    Conv2D,
+    Input,
+    MaxPool2D,
+    Operation,
+    Padding,
+    Requantize,
+    Shape,
+    SumPool2D,
+)
+from hwflow.plan.mapping import Choices, map_graph
+from hwflow.plan.streams import StreamGraph
+
+ACTIVATION = FixedPoint(8, 4, signed=False)
+WEIGHT = FixedPoint(8, 2)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a design says of a layer."""
+
+    reuse_factor: int | None = None
+    storage: str = "auto"
+
+
+class Builder:
+    """Appends operations; each method returns the name of the tensor it makes."""
+
+    def __init__(self, shape: Shape, seed: int = 0) -> None:
+        self.random = np.random.default_rng(seed)
+        self.operations: list[Operation] = []
+        self.tensors: dict[str, object] = {}
+        self.append(Input("image", (), shape, ACTIVATION))
+
+    def append(self, operation: Operation) -> str:
+        self.operations.append(operation)
+        self.tensors[operation.name] = infer(operation, self.tensors)  # type: ignore[arg-type]
+        return operation.name
+
+    def shape(self, tensor: str) -> Shape:
+        return self.tensors[tensor].shape  # type: ignore[attr-defined, no-any-return]
+
+    def requantize(self, source: str, name: str = "") -> str:
+        tensor = self.tensors[source]
+        return self.append(
+            Requantize(
+                name or f"{source}_relu",
+                (source,),
+                ACTIVATION,
+                tensor.format.fraction_bits,  # type: ignore[attr-defined]
+                tensor.divisor,  # type: ignore[attr-defined]
+            )
+        )
+
+    def convolution(
+        self,
+        source: str,
+        name: str,
+        filters: int,
+        kernel: tuple[int, int] = (1, 1),
+        strides: tuple[int, int] = (1, 1),
+        padding: Padding = (0, 0, 0, 0),
+        groups: int = 1,
+    ) -> str:
+        channels = self.shape(source)[2] // groups
+        made = self.append(
+            Conv2D(
+                name,
+                (source,),
+                weights=self.random.integers(-128, 128, (*kernel, channels, filters)),
+                biases=self.random.integers(-500, 500, filters),
+                weight_format=WEIGHT,
+                strides=strides,
+                padding=padding,
+                groups=groups,
+            )
+        )
+        return self.requantize(made)
+
+    def max_pool(self, source: str, name: str, window: int = 3, stride: int = 2) -> str:
+        return self.append(MaxPool2D(name, (source,), (window, window), (stride, stride)))
+
+    def average(self, source: str, name: str) -> str:
+        height, width, _ = self.shape(source)
+        made = self.append(SumPool2D(name, (source,), (height, width), (1, 1)))
+        return self.requantize(made)
+
+    def concatenate(self, sources: Sequence[str], name: str) -> str:
+        return self.append(Concatenate(name, tuple(sources), (0,) * len(sources)))
+
+    def add(self, sources: Sequence[str], name: str) -> str:
+        return self.requantize(self.append(Add(name, tuple(sources), (0,) * len(sources))))
+
+    def build(self, *outputs: str) -> IntegerGraph:
+        return IntegerGraph.build("tiny", self.operations, outputs or (self.operations[-1].name,))
+
+
+def fire(size: int = 12, channels: int = 8, squeeze: int = 4, expand: int = 8) -> IntegerGraph:
+    """A fire module: squeeze, two expansions, concatenation."""
+    build = Builder((size, size, channels))
+    squeezed = build.convolution("image", "squeeze", squeeze)
+    one = build.convolution(squeezed, "expand1x1", expand)
+    three = build.convolution(squeezed, "expand3x3", expand, (3, 3), padding=(1, 1, 1, 1))
+    return build.build(build.concatenate([one, three], "concat"))
+
+
+def bypass(size: int = 10, channels: int = 4) -> IntegerGraph:
+    """A residual block: two 3x3 convolutions and the way around them."""
+    build = Builder((size, size, channels))
+    same = (1, 1, 1, 1)
+    one = build.convolution("image", "conv1", channels, (3, 3), padding=same)
+    two = build.convolution(one, "conv2", channels, (3, 3), padding=same)
+    return build.build(build.add(["image", two], "add"))
+
+
+def chain(size: int = 14) -> IntegerGraph:
+    """Convolution with stride, pooling, depthwise and pointwise convolution, global average."""
+    build = Builder((size, size, 3))
+    now = build.convolution("image", "conv1", 8, (3, 3), (2, 2), (0, 1, 0, 1))
+    now = build.max_pool(now, "pool1", 3, 2)
+    now = build.convolution(now, "depthwise", 8, (3, 3), padding=(1, 1, 1, 1), groups=8)
+    now = build.convolution(now, "pointwise", 12)
+    return build.build(build.average(now, "mean"))
+
+
+def plan(
+    graph: IntegerGraph,
+    interval_cycles: int = 100_000,
+    layers: Mapping[str, Layer] | None = None,
+    **choices: object,
+) -> StreamGraph:
+    """The processes and streams of a graph."""
+    given = layers or {}
+    return map_graph(
+        graph,
+        Choices(
+            lambda name: given.get(name, Layer()),
+            explicit=lambda name: name in given and given[name].reuse_factor is not None,
+            interval_cycles=interval_cycles,
+            **choices,  # type: ignore[arg-type]
+        ),
+    )
