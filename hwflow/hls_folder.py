@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hwflow.errors import DesignError, Fault
 
 _SETTING = re.compile(r'^set (\w+) "?([^"\n]*?)"?\s*$', re.MULTILINE)
+_FUNCTION = re.compile(r"^void (\w+)\s*\(", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class HlsFolder:
         backend: `vitis` or `vivado`.
         part: device.
         clock_period_ns: asked for.
-        layers: names of the layers that have a file of their own, sorted.
+        functions: by function that can be a top of its own: the layer that it is a part of.
+        sources: by function: its file below `hls`.
     """
 
     folder: Path
@@ -31,7 +35,13 @@ class HlsFolder:
     backend: str
     part: str
     clock_period_ns: float
-    layers: tuple[str, ...]
+    functions: Mapping[str, str]
+    sources: Mapping[str, str]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in the order of the data if the plan is there, else sorted."""
+        return tuple(dict.fromkeys(self.functions.values()))
 
     @property
     def workspace(self) -> Path:
@@ -68,13 +78,32 @@ def read_project(folder: Path) -> HlsFolder:
         faults.append(Fault(str(script), "", "sets no clock_period_ns; run hwflow build --force"))
     if faults:
         raise DesignError(faults)
-    layers = sorted(path.stem for path in (hls / "firmware" / "layers").glob("*.cpp"))
+    folder = folder if hls != folder else folder.parent
+    functions, sources = _functions(hls, folder)
     return HlsFolder(
-        folder if hls != folder else folder.parent,
+        folder,
         hls,
         name,
         settings.get("backend", "vitis"),
         settings.get("part", ""),
         period,
-        tuple(layers),
+        functions,
+        sources,
     )
+
+
+def _functions(hls: Path, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The functions of the layers' files; `plan.json` has their order and the layers' names."""
+    functions: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    for path in sorted((hls / "firmware" / "layers").glob("*.cpp")):
+        for name in _FUNCTION.findall(path.read_text(errors="replace")):
+            functions[name] = path.stem
+            sources[name] = path.relative_to(hls).as_posix()
+    try:
+        processes = json.loads((folder / "plan.json").read_bytes())["processes"]
+        planned = {str(entry["name"]): str(entry["layer"]) for entry in processes}
+    except (OSError, ValueError, KeyError, TypeError):
+        return functions, sources
+    ordered = {name: layer for name, layer in planned.items() if name in functions}
+    return {**ordered, **{k: v for k, v in functions.items() if k not in ordered}}, sources

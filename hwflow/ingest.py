@@ -82,12 +82,12 @@ def ingest(project: Path, reports: Path) -> Comparison:
     """
     target = read_project(project)
     if reports.is_dir():
-        found = join_reports(find_reports(reports), target.name, target.layers)
+        found = join_reports(find_reports(reports), target.name, target.functions)
         return merge(target.folder, target.name, found, reports)
     with tempfile.TemporaryDirectory(prefix="hwflow-ingest-") as name:
         folder = Path(name).resolve()
         extract_reports(reports, folder)
-        found = join_reports(find_reports(folder), target.name, target.layers)
+        found = join_reports(find_reports(folder), target.name, target.functions)
         return merge(target.folder, target.name, found, folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 import time
@@ -68,7 +67,7 @@ def plan_jobs(
     implement: bool = False,
     timeout_seconds: float | None = None,
 ) -> list[Job]:
-    """The jobs that a synthesis consists of: the design, or each of its layers alone.
+    """The jobs of a synthesis: the design, or each function of its layers alone.
 
     Raises:
         DesignError: for an unknown stage, or `per_layer` where it does not apply.
@@ -89,10 +88,11 @@ def plan_jobs(
     check_folder(project.workspace)
     settings = [hls_tool.name, hls_tool.version]
 
-    def job(name: str, folder: Path, digest: str) -> Job:
+    def job(name: str, source: str, folder: Path, digest: str) -> Job:
         return Job(
             name=name,
             top=name,
+            source=source,
             hls=str(project.hls),
             folder=str(folder),
             digest=digest,
@@ -108,22 +108,14 @@ def plan_jobs(
     if not per_layer:
         # Placing and routing is another run of Vivado, so it has a folder of its own.
         folder = project.workspace / ("implemented" if implement else "design")
-        return [job(project.name, folder, design_digest(project.hls, settings))]
-    if not project.layers:
-        raise DesignError(
-            Fault(str(project.hls / "firmware" / "layers"), "", "holds no layer's .cpp file")
-        )
-    faults = []
+        return [job(project.name, "", folder, design_digest(project.hls, settings))]
+    if not project.functions:
+        where = project.hls / "firmware" / "layers"
+        raise DesignError(Fault(str(where), "", "holds no file that defines a layer's function"))
     jobs = []
-    for layer in project.layers:
-        source = project.hls / "firmware" / "layers" / f"{layer}.cpp"
-        if not re.search(rf"\b{re.escape(layer)}\s*\(", source.read_text(errors="replace")):
-            faults.append(Fault(str(source), "", f"defines no function {layer}()"))
-            continue
-        digest = layer_digest(project.hls, source, settings)
-        jobs.append(job(layer, project.workspace / "layers" / layer, digest))
-    if faults:
-        raise DesignError(faults)
+    for function, source in project.sources.items():
+        digest = layer_digest(project.hls, project.hls / source, [*settings, function])
+        jobs.append(job(function, source, project.workspace / "layers" / function, digest))
     return jobs
 
 
@@ -282,7 +274,7 @@ def _conclude(
     if not reports:
         return SynthResult(project, outcomes, None, None, tuple(notes))
     try:
-        result = join_reports(reports, project.name, project.layers)
+        result = join_reports(reports, project.name, project.functions)
     except DesignError as error:
         raise ToolError(f"{stage} of {project.name}: {error}") from error
     comparison = merge(project.folder, project.name, result)

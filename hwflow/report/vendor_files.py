@@ -112,12 +112,12 @@ def find_reports(folder: Path) -> tuple[VendorReport, ...]:
     return tuple(found)
 
 
-def layer_of(name: str, top: str, layers: Iterable[str]) -> str:
-    """The layer whose function a module or instance is, or empty.
+def function_of(name: str, top: str, functions: Iterable[str]) -> str:
+    """The function whose module or instance this is, or empty.
 
     HLS prefixes modules with the top's name and adds `_s`, `_1`, `_U0`, `grp_` and `_fu_12`.
     """
-    known = set(layers)
+    known = set(functions)
     rest = name.rsplit("/", 1)[-1]
     for prefix in ("grp_", f"{top}_"):
         if rest not in known:
@@ -152,12 +152,20 @@ class VendorResult:
         return str(self.figures.get("lut", {}).get("stage", ""))
 
 
-def join_reports(reports: Sequence[VendorReport], top: str, layers: Sequence[str]) -> VendorResult:
+def join_reports(
+    reports: Sequence[VendorReport], top: str, functions: Mapping[str, str]
+) -> VendorResult:
     """Joins reports: each figure from the stage closest to the chip, time from co-simulation first.
 
-    Reports of a single layer synthesized as its own top give that layer's row, and are added up
-    where no report of the whole design is there (stage `csynth_per_layer`: what joins the layers
-    is not in it, and the latency is that of one layer after the other).
+    A layer's row is the sum of its functions' (they run at the same time: of cycles the most).
+    Reports of functions synthesized as tops of their own serve for these rows too, and are added up
+    where no report of the whole design is there (stage `csynth_per_layer`: what joins them is not
+    in it, and the latency is that of one function after the other, so an upper bound).
+
+    Args:
+        reports: as read.
+        top: name of the design.
+        functions: by function that is a module of its own: the layer that it is a part of.
 
     Raises:
         DesignError: if a report is of another design, or a co-simulation failed.
@@ -166,40 +174,60 @@ def join_reports(reports: Sequence[VendorReport], top: str, layers: Sequence[str
     whole_design: list[VendorReport] = []
     alone: dict[str, VendorReport] = {}
     for report in _mains(reports):
-        layer = layer_of(report.top, top, layers)
+        function = function_of(report.top, top, functions)
         if report.status not in ("", "Pass"):
             message = f"says that the co-simulation ended with {report.status!r}"
             faults.append(Fault(report.path, "", message))
         elif report.top in (top, "") or report.top.startswith("bd_0_"):  # of export_design
             whole_design.append(report)
-        elif layer and report.source == "csynth":
-            alone[layer] = report
-        elif not layer:
-            message = f"is of {report.top!r}, neither {top!r} nor a layer of it"
+        elif function and report.source == "csynth":
+            alone[function] = report
+        elif not function:
+            message = f"is of {report.top!r}, neither {top!r} nor a function of its layers"
             faults.append(Fault(report.path, "", message))
     if faults:
         raise DesignError(faults)
     figures: dict[str, dict[str, Any]] = {}
     available: dict[str, int] = {}
-    per_layer: dict[str, dict[str, dict[str, int]]] = {}
+    rows: dict[str, dict[str, dict[str, int]]] = {}
     for report in sorted(whole_design, key=_closeness):
         available.update(report.available)
         figures.update(_figures(report))
         for module in report.modules:
-            layer = layer_of(module.name, top, layers) or layer_of(module.instance, top, layers)
-            if layer:
-                row = per_layer.setdefault(report.stage, {}).setdefault(layer, {})
+            function = function_of(module.name, top, functions)
+            function = function or function_of(module.instance, top, functions)
+            if function:
+                row = rows.setdefault(report.stage, {}).setdefault(function, {})
                 for name, value in _row(module).items():
                     row.setdefault(name, value)
-    for layer, report in alone.items():
-        row = per_layer.setdefault("csynth", {}).setdefault(layer, {})
+    for function, report in alone.items():
+        row = rows.setdefault("csynth", {}).setdefault(function, {})
         for name, figure in _figures(report).items():
             if name in _LAYER_FIGURES:
                 row.setdefault(name, figure["value"])
     if alone and "lut" not in figures:
         figures.update(_added(alone.values()))
         available.update(next(iter(alone.values())).available)
+    per_layer = {stage: _by_layer(found, functions) for stage, found in rows.items()}
     return VendorResult(figures, per_layer, tuple(reports), available)
+
+
+def _by_layer(
+    rows: Mapping[str, Mapping[str, int]], functions: Mapping[str, str]
+) -> dict[str, dict[str, int]]:
+    """Rows of functions joined to rows of layers; a figure that a function lacks is left out."""
+    parts: dict[str, list[Mapping[str, int]]] = {}
+    for function, layer in functions.items():
+        if function in rows:
+            parts.setdefault(layer, []).append(rows[function])
+    return {
+        layer: {
+            name: (sum if name in RESOURCES else max)(row[name] for row in found)
+            for name in _LAYER_FIGURES
+            if all(name in row for row in found)
+        }
+        for layer, found in parts.items()
+    }
 
 
 def _mains(reports: Sequence[VendorReport]) -> list[VendorReport]:

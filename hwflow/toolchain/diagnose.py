@@ -145,9 +145,11 @@ _NOTES = (
 
 
 def _advice(known: _Known, line: str, layers: Sequence[str]) -> Advice:
-    named = [
-        layer for layer in layers if re.search(rf"(?<![A-Za-z0-9]){layer}(?![A-Za-z0-9])", line)
-    ]
+    named = []
+    for layer in layers:
+        written = re.escape(re.sub(r"\W", "_", layer))  # as C++ has it
+        if re.search(rf"(?<![A-Za-z0-9]){written}(?![A-Za-z0-9])", line):
+            named.append(layer)
     layer = max(named, key=len) if named else ""
     fields = {
         "layer": layer or "the layer that the message names",

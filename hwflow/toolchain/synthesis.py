@@ -37,8 +37,9 @@ class Job:
     """A function to be synthesized as top, in plain values that travel to other machines.
 
     Attributes:
-        name: of the design or the layer.
+        name: of the design or the function.
         top: function.
+        source: its file below `hls`, empty for the whole design.
         hls: folder of the HLS project's sources.
         folder: of the run.
         digest: of everything that the result depends on.
@@ -53,6 +54,7 @@ class Job:
 
     name: str
     top: str
+    source: str
     hls: str
     folder: str
     digest: str
@@ -263,9 +265,9 @@ def _options(job: Job, stage: str) -> str:
     }
     lines = [f"    {name:9} {int(value)}" for name, value in flags.items()]
     top = "" if job.top == job.design else job.top
-    return "\n".join(
-        ["array set opt {", *lines, "}", f'set opt_top "{top}"', 'set opt_project ""', ""]
-    )
+    settings = {"opt_top": top, "opt_source": job.source, "opt_project": ""}
+    ending = [f'set {name} "{value}"' for name, value in settings.items()]
+    return "\n".join(["array set opt {", *lines, "}", *ending, ""])
 
 
 def _failure(

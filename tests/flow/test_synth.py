@@ -328,10 +328,10 @@ def test_bad_projects(tmp_path: Path, install: Install, project: Path) -> None:
     spaced = write_project(tmp_path / "a b" / "tiny")
     with pytest.raises(ToolError, match="cannot work in a path with ' '"):
         _synth(spaced)
-    broken = write_project(tmp_path / "c" / "tiny")
-    (broken / "hls/firmware/layers/conv1.cpp").write_text("void other() {}\n")
-    with pytest.raises(DesignError, match=r"defines no function conv1\(\)"):
-        _synth(broken, per_layer=True)
+    bare = write_project(tmp_path / "c" / "tiny")
+    shutil.rmtree(bare / "hls/firmware/layers")
+    with pytest.raises(DesignError, match="holds no file that defines a layer's function"):
+        _synth(bare, per_layer=True)
 
 
 # --- time, interruption, disk --------------------------------------------------------------------
@@ -446,6 +446,22 @@ def test_layers_alone_are_added_up_and_resumed_one_by_one(
     (project / "hls/firmware/kernels/conv.h").write_text("// other kernel\n")
     third = _synth(project, per_layer=True)
     assert [outcome.resumed for outcome in third.outcomes] == [(), (), ()]
+
+
+def test_a_layer_of_several_functions(tmp_path: Path, install: Install, project: Path) -> None:
+    install("vitis_hls")
+    source = project / "hls/firmware/layers/conv1.cpp"
+    source.write_text(source.read_text() + "\nvoid conv1_window() {}\n")
+    plan = [("conv1_window", "stem/conv1"), ("conv1", "stem/conv1"), ("fire2", "fire2")]
+    processes = [{"name": name, "layer": layer} for name, layer in plan]
+    (project / "plan.json").write_text(json.dumps({"processes": processes}))
+    assert read_project(project).layers == ("stem/conv1", "fire2", "pool3")
+    result = _synth(project, per_layer=True, workers=2)
+    assert len(result.outcomes) == 4
+    assert result.result is not None
+    assert result.result.per_layer["csynth"]["stem/conv1"]["lut"] == 2 * 10234
+    options = (read_project(project).workspace / "layers/conv1_window/build_opt.tcl").read_text()
+    assert 'set opt_source "firmware/layers/conv1.cpp"' in options
 
 
 def test_one_failing_layer_leaves_the_others_done(

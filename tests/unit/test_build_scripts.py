@@ -102,12 +102,13 @@ def test_options_of_the_current_folder_win_and_a_layer_is_its_own_top(project: P
     run.mkdir()
     (run / "build_opt.tcl").write_text(
         "array set opt {reset 0 csim 0 csynth 1 cosim 0 export 1 vsynth 0 implement 0}\n"
-        'set opt_top "conv1"\nset opt_project "layer_conv1"\n'
+        'set opt_top "conv1_window"\nset opt_source "firmware/layers/conv1.cpp"\n'
+        'set opt_project "layer_conv1"\n'
     )
     done = _tcl(Path("../hls/build_prj.tcl"), run)
     assert done.returncode == 0, done.stdout + done.stderr
     calls = _calls(run)
-    assert calls[:2] == ["open_project layer_conv1", "set_top conv1"]
+    assert calls[:2] == ["open_project layer_conv1", "set_top conv1_window"]
     assert [call.split()[1] for call in calls if call.startswith("add_files")] == [
         "../hls/firmware/layers/conv1.cpp"
     ]

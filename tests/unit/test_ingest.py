@@ -22,6 +22,7 @@ from hwflow.workspace import MANIFEST, check_project, file_digest, json_bytes
 
 REPORTS = Path(__file__).parents[1] / "reports"
 LAYERS = ("conv1", "fire2", "pool3")
+FUNCTIONS = {layer: layer for layer in LAYERS}
 HEADER = "design,layer,stage,tool,part,figure,estimate,actual"
 
 
@@ -31,7 +32,7 @@ def project(tmp_path: Path) -> Path:
     for layer in LAYERS:
         path = folder / "hls" / "firmware" / "layers" / f"{layer}.cpp"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
+        path.write_text(f"void {layer}() {{}}\n")
     script = 'set name "tiny"\nset backend "vitis"\nset part "p"\nset clock_period_ns 5\n'
     (folder / "hls" / "build_prj.tcl").write_text(script)
     for name in ("build_opt.tcl", "vivado_synth.tcl", "firmware/tiny.cpp", "tiny_test.cpp"):
@@ -183,7 +184,7 @@ def test_damaged_archives(tmp_path: Path) -> None:
 
 
 def _result() -> Any:
-    return join_reports(find_reports(REPORTS / "vitis_hls-2023.2"), "tiny", LAYERS)
+    return join_reports(find_reports(REPORTS / "vitis_hls-2023.2"), "tiny", FUNCTIONS)
 
 
 def test_a_project_without_metrics_gets_them(project: Path, tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def test_estimates_outlive_a_second_result(project: Path) -> None:
     estimate = {"source": "rule", "lut": 9000}
     (project / "metrics.json").write_text(json.dumps({"resources": estimate}))
     merge(project, "tiny", _result())
-    vivado = join_reports(find_reports(REPORTS / "vivado-2023.2"), "tiny", LAYERS)
+    vivado = join_reports(find_reports(REPORTS / "vivado-2023.2"), "tiny", FUNCTIONS)
     metrics = merge(project, "tiny", vivado).metrics
     assert metrics["estimates"]["resources"] == estimate
     assert metrics["resources"]["stage"] == "synthesized"
@@ -259,7 +260,9 @@ def test_bad_reports_leave_the_project_as_it_was(project: Path, tmp_path: Path) 
     with pytest.raises(DesignError, match="is not complete XML"):
         ingest(project, cut)
     other = _report().replace(b">tiny<", b">huge<")
-    with pytest.raises(DesignError, match="is of 'huge', neither 'tiny' nor a layer of it"):
+    with pytest.raises(
+        DesignError, match="is of 'huge', neither 'tiny' nor a function of its layers"
+    ):
         ingest(project, _zip(tmp_path / "other.zip", **{"csynth.xml": other}))
     with pytest.raises(DesignError, match="holds no report"):
         ingest(project, _zip(tmp_path / "none.zip", **{"readme.txt": "hello"}))

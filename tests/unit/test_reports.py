@@ -13,15 +13,16 @@ from hwflow.report import vendor_report
 from hwflow.report.csynth_xml import tool_name
 from hwflow.report.vendor_files import (
     find_reports,
+    function_of,
     join_reports,
     kind_of,
-    layer_of,
     read_report,
 )
 from hwflow.report.vendor_report import VendorReport, cells, decimal, whole
 
 REPORTS = Path(__file__).parents[1] / "reports"
 LAYERS = ("conv1", "fire2", "pool3")
+FUNCTIONS = {layer: layer for layer in LAYERS}
 CSYNTH = {"lut": 10234, "ff": 7012, "dsp": 9, "bram_18k": 8, "uram": 0}
 EVERY = sorted(path for path in REPORTS.rglob("*.*") if path.suffix in (".rpt", ".xml"))
 
@@ -53,7 +54,7 @@ def test_csynth_of_every_version_gives_the_same_figures(name: str, tool: str) ->
     assert report.clock_uncertainty_ns == 0.62
     assert report.clock_estimate_ns == 4.311
     assert report.available["lut"] == 274080
-    rows = {layer_of(row.name, "tiny", LAYERS): row for row in report.modules}
+    rows = {function_of(row.name, "tiny", FUNCTIONS): row for row in report.modules}
     assert (rows["fire2"].lut, rows["fire2"].dsp, rows["fire2"].bram_18k) == (5890, 9, 5)
     assert (rows["conv1"].latency_cycles_max, rows["conv1"].uram) == (1040, 0)
     assert rows["pool3"].initiation_interval_cycles == 256
@@ -293,8 +294,8 @@ def test_small_helpers() -> None:
         ("tiny", ""),
     ],
 )
-def test_layer_of(name: str, layer: str) -> None:
-    assert layer_of(name, "tiny", ("conv1", "conv_1", "fire2")) == layer
+def test_function_of(name: str, layer: str) -> None:
+    assert function_of(name, "tiny", ("conv1", "conv_1", "fire2")) == layer
 
 
 # --- joining -------------------------------------------------------------------------------------
@@ -319,7 +320,7 @@ def test_join_takes_each_figure_from_the_stage_nearest_to_the_chip(tmp_path: Pat
     (tmp_path / "notes.txt").write_text("not a report")
     (tmp_path / "settings.xml").write_text("<project/>")
     (tmp_path / "empty.xml").write_text("")
-    result = join_reports(find_reports(tmp_path), "tiny", LAYERS)
+    result = join_reports(find_reports(tmp_path), "tiny", FUNCTIONS)
     assert len(result.reports) == 5
     assert result.stage == "routed"
     assert result.figures["lut"] == {"value": 5011, "source": "vivado", "stage": "routed"}
@@ -347,9 +348,25 @@ def test_reports_of_functions_within_the_design_are_parts_of_it(tmp_path: Path) 
     part = (REPORTS / "vitis_hls-2020.2/tiny_csynth.rpt").read_text()
     part = part.replace("Report for 'tiny'", "Report for 'fire2_Pipeline_Row'")
     (tmp_path / "fire2_Pipeline_Row_csynth.rpt").write_text(part)
-    result = join_reports(find_reports(tmp_path), "tiny", LAYERS)
+    result = join_reports(find_reports(tmp_path), "tiny", FUNCTIONS)
     assert set(result.per_layer["csynth"]) == set(LAYERS)
     assert result.stage == "csynth"
+
+
+def test_functions_of_one_layer_share_its_row() -> None:
+    reports = [_read("vitis_hls-2023.2/csynth.xml")]
+    functions = {"conv1": "stem/conv", "fire2": "stem/conv", "pool3": "pool"}
+    result = join_reports(reports, "tiny", functions)
+    assert result.per_layer["csynth"]["stem/conv"] == {
+        "lut": 3410 + 5890,
+        "ff": 2101 + 4102,
+        "dsp": 9,
+        "bram_18k": 7,
+        "uram": 0,
+        "latency_cycles": 2058,
+        "initiation_interval_cycles": 1024,
+    }
+    assert list(result.per_layer["csynth"]) == ["stem/conv", "pool"]
 
 
 def test_layers_synthesized_alone_are_added_up(tmp_path: Path) -> None:
@@ -360,7 +377,7 @@ def test_layers_synthesized_alone_are_added_up(tmp_path: Path) -> None:
         (folder / "csynth.xml").write_text(
             text.replace("<TopModelName>tiny<", f"<TopModelName>{layer}<")
         )
-    result = join_reports(find_reports(tmp_path), "tiny", LAYERS)
+    result = join_reports(find_reports(tmp_path), "tiny", FUNCTIONS)
     assert result.stage == "csynth_per_layer"
     assert result.figures["lut"]["value"] == 3 * 10234
     assert result.figures["latency_cycles"]["value"] == 3 * 3380
@@ -371,9 +388,11 @@ def test_layers_synthesized_alone_are_added_up(tmp_path: Path) -> None:
 def test_join_refuses_other_designs_and_failed_cosimulation(tmp_path: Path) -> None:
     _copy(tmp_path, _1="vitis_hls-2023.2/csynth.xml", _2="vitis_hls-2025.2/tiny_cosim.rpt")
     with pytest.raises(DesignError, match="co-simulation ended with 'Fail'"):
-        join_reports(find_reports(tmp_path), "tiny", LAYERS)
-    with pytest.raises(DesignError, match="is of 'tiny', neither 'other' nor a layer of it"):
-        join_reports(find_reports(tmp_path)[:1], "other", LAYERS)
+        join_reports(find_reports(tmp_path), "tiny", FUNCTIONS)
+    with pytest.raises(
+        DesignError, match="is of 'tiny', neither 'other' nor a function of its layers"
+    ):
+        join_reports(find_reports(tmp_path)[:1], "other", FUNCTIONS)
 
 
 def test_find_reports_lists_every_damaged_report(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ array set opt {
     implement 0
 }
 
-# Another function than the design's as top (one layer alone), and the folder of its HLS project;
-# empty means the design itself.
+# Another function than the design's as top (a part of a layer alone), the one source file that it
+# stands in, and the folder of its HLS project; empty means the design itself.
 set opt_top ""
+set opt_source ""
 set opt_project ""

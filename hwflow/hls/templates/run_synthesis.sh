@@ -56,6 +56,7 @@ array set opt {
     implement $4
 }
 set opt_top ""
+set opt_source ""
 set opt_project ""
 END
 }
