@@ -55,7 +55,8 @@ class SlidingWindow:
         faults = []
         if self.in_channels % self.lanes:
             faults.append(
-                f"lanes must divide the {self.in_channels} channels, not {self.lanes}: choose a divisor"
+                f"lanes must divide the {self.in_channels} channels, not {self.lanes}: "
+                "choose a divisor"
             )
         if self.buffer_pixels < self.least_buffer_pixels:
             faults.append(

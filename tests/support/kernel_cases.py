@@ -8,7 +8,7 @@ from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.hls import packing
 from hwflow.hls.schedule import SlidingWindow, window_schedule
 from hwflow.integer_graph import IntegerGraph
-from hwflow.opset import Conv2D, MaxPool2D, Padding, Requantize, Shape, SumPool2D
+from hwflow.opset import Conv2D, Input, MaxPool2D, Padding, Requantize, Shape, SumPool2D
 from tests.support.kernel_harness import Case, Port
 
 
@@ -234,3 +234,62 @@ def extreme_images(rng: np.random.Generator, shape: Shape, value: FixedPoint) ->
     images[1] = high
     images[4] = rng.choice(np.array([low, high]), shape)
     return images
+
+
+def conv_graph(
+    rng: np.random.Generator,
+    shape: Shape,
+    kernel: tuple[int, int],
+    filters: int,
+    source: FixedPoint,
+    weights: FixedPoint,
+    output: FixedPoint,
+    strides: tuple[int, int] = (1, 1),
+    padding: Padding = (0, 0, 0, 0),
+    groups: int = 1,
+    product_shift: int = 0,
+    bias_bits: int = 10,
+) -> IntegerGraph:
+    """Input, Conv2D with weights over the whole range, Requantize."""
+    raw = rng.integers(
+        weights.minimum,
+        weights.maximum,
+        (*kernel, shape[2] // groups, filters),
+        np.int64,
+        endpoint=True,
+    )
+    biases = rng.integers(-(1 << bias_bits), 1 << bias_bits, filters, np.int64)
+    fraction_bits = source.fraction_bits + weights.fraction_bits + product_shift
+    return IntegerGraph.build(
+        "layer",
+        [
+            Input("x", (), shape, source),
+            Conv2D("conv", ("x",), raw, biases, weights, strides, padding, groups, product_shift),
+            Requantize("y", ("conv",), output, fraction_bits),
+        ],
+        ["y"],
+    )
+
+
+def sum_graph(
+    shape: Shape,
+    window: tuple[int, int],
+    source: FixedPoint,
+    output: FixedPoint,
+    strides: tuple[int, int] = (1, 1),
+    padding: Padding = (0, 0, 0, 0),
+) -> IntegerGraph:
+    """Input, SumPool2D, Requantize by the size of the window: average pooling."""
+    return IntegerGraph.build(
+        "layer",
+        [
+            Input("x", (), shape, source),
+            SumPool2D("sum", ("x",), window, strides, padding),
+            Requantize("y", ("sum",), output, source.fraction_bits, window[0] * window[1]),
+        ],
+        ["y"],
+    )
+
+
+def divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]

@@ -6,11 +6,14 @@ share one translation unit, since the compiler spends most of its time on header
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import hashlib
 import importlib.util
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,15 +103,25 @@ void pop(hls::stream<hwflow::beat<T, N> >& stream, long long*& values, int beats
         for (int lane = 0; lane < N; ++lane) *values++ = value.lane[lane].to_int64();
     }
 }
+int overflows = 0;
 int take_faults() {
-    const int count = int(hls::simulation::faults().size());
-    for (int index = 0; index < count && index < 3; ++index)
-        std::fprintf(stderr, "%s\\n", hls::simulation::faults()[index].c_str());
+    const int count = int(hls::simulation::faults().size()) + overflows;
+    overflows = 0;
+    for (const std::string& fault : hls::simulation::faults())
+        std::fprintf(stderr, "%s\\n", fault.c_str());
     hls::simulation::faults().clear();
     return count;
 }
 }
+// The sanitizer calls this for every overflow of a native integer and every index out of bounds.
+extern "C" __attribute__((visibility("default"))) void __ubsan_on_report() { ++overflows; }
 """
+
+STRICT = ("-O0", "-fsanitize=signed-integer-overflow,bounds", "-static-libubsan")
+"""Compiles quickly; an overflow of native arithmetic is a fault."""
+
+FAST = ("-O3", "-march=native")
+"""Vectorises as C-simulation does."""
 
 
 def ap_types_folder() -> Path:
@@ -119,41 +132,46 @@ def ap_types_folder() -> Path:
     return Path(spec.origin).parent / "templates" / "vivado" / "ap_types"
 
 
-def compile_library(source: str, folder: Path, flags: Sequence[str] = ("-O1",)) -> ctypes.CDLL:
-    """Compiles C++ text to a shared library and loads it; warnings of the kernels are errors."""
+def _compile(arguments: Sequence[str | Path], flags: Sequence[str]) -> None:
     compiler = shutil.which("g++")
     assert compiler is not None, "the kernel tests need g++"
+    command = [compiler, "-std=c++11", "-fPIC", *flags, "-Wall", "-Wextra", "-Werror"]
+    command += ["-Wno-unknown-pragmas", "-Wno-unused-label", "-Wno-unused-function"]
+    command += ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # ap_int's own constructor
+    command += ["-I", str(HLS_FOLDER / "simulation"), "-I", str(HLS_FOLDER / "kernels")]
+    command += ["-isystem", str(ap_types_folder()), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:4000]
+
+
+def compile_library(
+    source: str, folder: Path, flags: Sequence[str] = ("-O1",), prelude: Path | None = None
+) -> ctypes.CDLL:
+    """Compiles C++ text to a shared library and loads it; warnings of the kernels are errors."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = folder / f"cases_{digest}.cpp"
     library = path.with_suffix(".so")
     path.write_text(source)
-    command = [compiler, "-std=c++11", "-shared", "-fPIC", *flags]
-    command += [
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-Wno-unknown-pragmas",
-        "-Wno-unused-label",
-        "-Wno-uninitialized",
-    ]
-    command += ["-Wno-maybe-uninitialized"]
-    command += ["-I", str(HLS_FOLDER / "simulation"), "-I", str(HLS_FOLDER / "kernels")]
-    command += ["-isystem", str(ap_types_folder()), str(path), "-o", str(library)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[:4000]
+    include = () if prelude is None else ("-include", prelude)
+    _compile((*include, "-shared", path, "-o", library), flags)
     return ctypes.CDLL(str(library))
 
 
-def to_beats(tensor: IntArray, lanes: int) -> IntArray:
-    """Raw integers in the order of a stream: low channels first, pixels row by row."""
-    assert tensor.shape[-1] % lanes == 0
-    return np.ascontiguousarray(tensor, dtype=np.int64)
+@functools.cache
+def precompiled_prelude(flags: tuple[str, ...]) -> Path:
+    """The headers, compiled once a session: they take longer than a batch of cases."""
+    folder = Path(tempfile.mkdtemp(prefix="hwflow_kernels_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    header = folder / "prelude.h"
+    header.write_text(_PRELUDE)
+    _compile(("-x", "c++-header", header, "-o", folder / "prelude.h.gch"), flags)
+    return header
 
 
 def run_cases(
     cases: Sequence[tuple[Case, Sequence[IntArray]]],
     folder: Path,
-    flags: Sequence[str] = ("-O1",),
+    flags: tuple[str, ...] = STRICT,
 ) -> list[list[IntArray]]:
     """Compiles the cases together and runs each on its inputs.
 
@@ -165,8 +183,8 @@ def run_cases(
     Returns:
         For each case its output streams, shape `(N, beats, lanes)`.
     """
-    source = _PRELUDE + "".join(case.text(index) for index, (case, _) in enumerate(cases))
-    library = compile_library(source, folder, flags)
+    source = "".join(case.text(index) for index, (case, _) in enumerate(cases))
+    library = compile_library(source, folder, flags, precompiled_prelude(flags))
     return [run_case(library, index, case, inputs) for index, (case, inputs) in enumerate(cases)]
 
 

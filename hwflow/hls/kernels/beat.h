@@ -3,7 +3,8 @@
 // Every stream of a project carries beats: `N` channels of one pixel as raw integers. A pixel of C
 // channels is C/N beats, the low channels first; pixels follow row by row. Arithmetic is written on
 // native integers that are certainly wide enough: HLS narrows them to the bits that matter, because
-// operands come from ap_int registers and results go back into them; a C++ compiler vectorises them.
+// operands come from ap_int registers and results go back into them; a C++ compiler vectorises
+// them.
 #ifndef HWFLOW_BEAT_H_
 #define HWFLOW_BEAT_H_
 

@@ -10,7 +10,7 @@ namespace hwflow {
 // The maximum of each channel over the taps of each window. Padding must be the least value of the
 // type, which sliding_window makes when its pad_value says so.
 //
-// Schedule: a beat read each cycle, in the order pixel, fold, tap; a beat written with the last tap.
+// Schedule: a beat read each cycle, in the order pixel, fold, tap; one written with the last tap.
 //
 // CONFIG: pixels, taps, channels, lanes, input_t, output_t (holds every input).
 template <typename CONFIG>
@@ -54,7 +54,7 @@ WINDOW:
 // The sum of each channel over the taps of each window, then the requantization (whose divisor is
 // the number of taps for average pooling).
 //
-// Schedule: a beat read each cycle, in the order pixel, fold, tap; a beat written with the last tap.
+// Schedule: a beat read each cycle, in the order pixel, fold, tap; one written with the last tap.
 //
 // CONFIG: pixels, taps, channels, lanes, input_t, output_t, accumulator_t, requantization.
 template <typename CONFIG>

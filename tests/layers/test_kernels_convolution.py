@@ -1,0 +1,154 @@
+"""matrix_vector and depthwise against the integer operations, over shapes, widths and folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from hwflow.fixed_point import FixedPoint, IntArray, Overflow, Rounding
+from hwflow.integer_graph import IntegerGraph
+from tests.support.kernel_cases import conv_case, conv_graph, divisors, extreme_images
+from tests.support.kernel_harness import FAST, STRICT, Case, run_cases
+
+BATCH = 9
+
+UINT8 = FixedPoint(8, 3, False)
+INT8 = FixedPoint(8, 2)
+
+
+def check(
+    batch: list[tuple[IntegerGraph, Case, IntArray]],
+    folder: Path,
+    flags: tuple[str, ...] = STRICT,
+) -> None:
+    results = run_cases([(case, [images]) for _, case, images in batch], folder, flags)
+    for (graph, case, images), (result,) in zip(batch, results, strict=True):
+        expected = graph.evaluate({"x": images})["y"]
+        np.testing.assert_array_equal(
+            result.reshape(expected.shape), expected, err_msg=case.definitions
+        )
+
+
+def test_every_fold(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    graph = conv_graph(rng, (4, 3, 4), (2, 3), 6, UINT8, INT8, UINT8, padding=(1, 0, 1, 1))
+    images = extreme_images(rng, (4, 3, 4), UINT8)
+    folds = [(pe, simd) for pe in divisors(6) for simd in divisors(4)]
+    assert len(folds) == 12
+    check([(graph, conv_case(graph, *fold), images) for fold in folds], tmp_path)
+
+
+def test_every_fold_of_groups(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    graph = conv_graph(rng, (3, 4, 6), (2, 2), 9, INT8, INT8, INT8, groups=3)
+    images = extreme_images(rng, (3, 4, 6), INT8)
+    folds = [(pe, simd) for pe in divisors(3) for simd in divisors(2)]
+    check([(graph, conv_case(graph, *fold), images) for fold in folds], tmp_path)
+
+
+def test_pointwise_needs_no_window(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    graph = conv_graph(rng, (3, 2, 8), (1, 1), 10, UINT8, INT8, UINT8)
+    images = extreme_images(rng, (3, 2, 8), UINT8)
+    batch = [(graph, conv_case(graph, *fold), images) for fold in ((1, 1), (2, 4), (10, 8), (5, 1))]
+    assert all("sliding_window" not in case.call for _, case, _ in batch)
+    check(batch, tmp_path)
+
+
+def test_as_optimised_for_simulation(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    batch = []
+    for pe, simd, width in ((8, 16, 8), (8, 4, 4)):
+        weights = FixedPoint(width, 1)
+        graph = conv_graph(rng, (6, 5, 16), (3, 3), 16, UINT8, weights, UINT8, padding=(1, 1, 1, 1))
+        batch.append((graph, conv_case(graph, pe, simd), extreme_images(rng, (6, 5, 16), UINT8)))
+    graph = conv_graph(rng, (6, 5, 8), (3, 3), 16, UINT8, INT8, UINT8, groups=8)
+    batch.append((graph, conv_case(graph, 4, 0), extreme_images(rng, (6, 5, 8), UINT8)))
+    check(batch, tmp_path, FAST)
+
+
+@st.composite
+def layers(draw: st.DrawFn, depthwise: bool) -> tuple[IntegerGraph, Case, IntArray]:
+    kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    strides = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    padding = tuple(draw(st.integers(0, 3)) for _ in range(4))
+    height = draw(st.integers(max(1, kernel[0] - padding[0] - padding[1]), 7))
+    width = draw(st.integers(max(1, kernel[1] - padding[2] - padding[3]), 7))
+    groups = draw(st.integers(1, 6)) if depthwise else draw(st.sampled_from([1, 1, 1, 2, 3]))
+    group_inputs = 1 if depthwise else draw(st.integers(1, 4))
+    group_filters = draw(st.integers(1, 4))
+    wide = draw(st.booleans()) and draw(st.booleans())
+    source = FixedPoint(
+        draw(st.sampled_from([1, 24, 31, 32]) if wide else st.integers(2, 16)),
+        draw(st.integers(-2, 6)),
+        draw(st.booleans()),
+    )
+    weights = FixedPoint(
+        draw(st.sampled_from([1, 20, 24]) if wide else st.integers(2, 16)),
+        draw(st.integers(-2, 3)),
+        draw(st.sampled_from([True, True, False])) if not wide else True,
+    )
+    product_shift = 0 if wide else draw(st.sampled_from([0, 0, 1, 5]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    output_width = draw(st.integers(2, 16))
+    # Somewhere between losing no high bit and losing many: saturation is met.
+    accumulated = source.fraction_bits + weights.fraction_bits + product_shift
+    output = FixedPoint(
+        output_width,
+        output_width - accumulated + draw(st.integers(0 if wide else -3, 20)),
+        draw(st.booleans()),
+        draw(st.sampled_from(Rounding)),
+        draw(st.sampled_from(Overflow)),
+    )
+    shape = (height, width, groups * group_inputs)
+    graph = conv_graph(
+        rng,
+        shape,
+        kernel,
+        groups * group_filters,
+        source,
+        weights,
+        output,
+        strides,
+        padding,  # type: ignore[arg-type]
+        groups,
+        product_shift,
+        draw(st.sampled_from([1, 10, 30, 36])),
+    )
+    if depthwise:
+        pe, simd = draw(st.sampled_from(divisors(groups))), 0
+    else:
+        pe = draw(st.sampled_from(divisors(group_filters)))
+        simd = draw(st.sampled_from(divisors(group_inputs)))
+    case = conv_case(graph, pe, simd, draw(st.sampled_from([0, 0, 1, 5, 40])))
+    return graph, case, extreme_images(rng, shape, source)
+
+
+SAMPLING = settings(
+    max_examples=3,  # the first is the least one
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@SAMPLING
+@given(batch=st.lists(layers(depthwise=False), min_size=BATCH, max_size=BATCH))
+def test_sampled_convolutions(
+    batch: list[tuple[IntegerGraph, Case, IntArray]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    check(batch, tmp_path_factory.mktemp("cases"))
+
+
+@SAMPLING
+@given(batch=st.lists(layers(depthwise=True), min_size=BATCH, max_size=BATCH))
+def test_sampled_depthwise(
+    batch: list[tuple[IntegerGraph, Case, IntArray]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    check(batch, tmp_path_factory.mktemp("cases"))
