@@ -518,8 +518,11 @@ def test_submitit_survives_a_killed_worker(
     assert [call.split()[2] for call in _calls(tmp_path)].count("fire2") == 2
 
 
-def test_slurm_without_slurm(install: Install, project: Path) -> None:
+def test_slurm_without_slurm(
+    tmp_path: Path, install: Install, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install("vitis_hls")
+    monkeypatch.setenv("PATH", str(tmp_path / "tools/2023.2/bin"))
     with pytest.raises(ToolError, match=r"--executor slurm: .* is sbatch on PATH"):
         _synth(project, per_layer=True, executor="slurm")
 
