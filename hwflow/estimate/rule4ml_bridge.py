@@ -21,6 +21,8 @@ FIGURES = {
     "INTERVAL": "initiation_interval_cycles",
 }
 BOARDS = {"xc7z020": "pynq-z2", "xczu9eg": "zcu102", "xcu200": "alveo-u200", "xcu250": "alveo-u250"}
+VERSIONS = frozenset(f"{year}.{half}" for year in range(2019, 2025) for half in (1, 2))
+HLS4ML_VERSION = "0.8.1"
 ELSEWHERE = {"7": "pynq-z2", "other": "alveo-u250"}
 
 
@@ -33,12 +35,17 @@ def board_of(part: str) -> str:
 
 
 def predictions(layers: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Predictions for layers of the keys `n_in n_out width integer_bits strategy reuse_factor`."""
+    """Predictions for layers.
+
+    Args:
+        layers: each with `n_in n_out width integer_bits strategy reuse_factor part version
+            activation`.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras  # type: ignore[import-untyped,unused-ignore]
-    from rule4ml.models.wrappers import (  # type: ignore[import-not-found,unused-ignore]
+    from rule4ml.models.wrappers import (  # type: ignore[import-not-found,unused-ignore]  # isort: skip
         MultiModelWrapper,
     )
+    import keras  # type: ignore[import-untyped,unused-ignore]
 
     estimator = MultiModelWrapper()
     estimator.load_default_models()
@@ -63,8 +70,9 @@ def predictions(layers: list[dict[str, Any]]) -> list[dict[str, float]]:
                         "reuse_factor": layer["reuse_factor"],
                     },
                 },
+                hls4ml_versions=HLS4ML_VERSION,
+                vivado_versions=layer["version"] if layer["version"] in VERSIONS else "2020.1",
             )
-            # One row for each version of the tools that it knows; their mean stands for the layer.
             means = table[[name for name in FIGURES if name in table]].astype(float).mean()
             found[key] = {FIGURES[name]: float(value) for name, value in means.items()}
         out.append(found[key])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -29,7 +30,7 @@ SHOWN = tuple(name for name in FIGURES if name != "uram")
 HEADINGS = ("BRAM18", "DSP", "FF", "LUT", "latency", "interval")
 ORDER = ("bram_18k", "dsp", "ff", "lut", "latency_cycles", "initiation_interval_cycles")
 BRIDGE_SECONDS = 1800
-BRIDGE_ROWS = 48
+BRIDGE_ROWS = 24
 """Rows of a repository that are put beside rule4ml, spread evenly over the table."""
 
 
@@ -212,6 +213,7 @@ def _layer(row: Row) -> dict[str, object]:
         "strategy": row.strategy or "latency",
         "reuse_factor": row.reuse_factor or 1,
         "part": row.part,
+        "version": (re.findall(r"20\d\d\.\d", row.tool) or [""])[0],
         "activation": bool(row.fused),
     }
 

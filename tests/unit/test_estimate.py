@@ -57,7 +57,7 @@ def test_a_published_convolution_is_met() -> None:
 
 def test_a_published_dense_layer_is_met() -> None:
     found = estimate(
-        'd[dense],Vitis HLS 2023.1,xcvu11p-flga2577-1-e,10,resource,128,,,,,,,,,896,8,'
+        "d[dense],Vitis HLS 2023.1,xcvu11p-flga2577-1-e,10,resource,128,,,,,,,,,896,8,"
         '"array<fixed<16,6>,32*1>","array<fixed<16,6>,8*1>","fixed<16,6>","fixed<16,6>"'
     )
     values = [found.value(name) for name in ("dsp", "bram_18k", "ff", "latency_cycles")]

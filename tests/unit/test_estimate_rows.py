@@ -48,8 +48,7 @@ def test_any_text_is_a_type_or_a_value_error(text: str) -> None:
 def test_any_text_is_a_table_or_a_design_error(text: str) -> None:
     try:
         rows = parse_rows(text, "t.csv")
-    except DesignError as error:
-        assert error.faults
+    except DesignError:
         return
     assert rows
 
@@ -106,8 +105,8 @@ def test_all_faults_are_told_at_once_with_their_place() -> None:
         "t.csv:3 reuse_factor",
         "t.csv:4 ",
     ]
-    assert (
-        "t.csv:2 n_in: must be a whole number from 1 to 100000000, not '-3'." in str(caught.value)
+    assert "t.csv:2 n_in: must be a whole number from 1 to 100000000, not '-3'." in str(
+        caught.value
     )
 
 
