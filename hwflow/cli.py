@@ -19,7 +19,7 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 
-from hwflow import __version__
+from hwflow import __version__, synth_cli
 from hwflow.errors import DesignError, HwflowError, MismatchError
 
 app = typer.Typer(
@@ -255,6 +255,10 @@ def doctor(
     if missing:
         print(f"missing or unfit: {', '.join(missing)}", file=sys.stderr)
         raise typer.Exit(ToolError.exit_code)
+
+
+for _command in (synth_cli.synth, synth_cli.pack, synth_cli.ingest):
+    app.command()(reported(_command))
 
 
 def main() -> None:
