@@ -228,6 +228,8 @@ _EVALUATORS: Mapping[str, Any] = {
             "ZeroPadding2D",
             "Flatten",
             "Reshape",
+            "ReLU",
+            "Activation",
         ),
         _keras_layer,
     ),

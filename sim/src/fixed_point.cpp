@@ -95,8 +95,8 @@ std::string FixedPoint::text() const {
 }
 
 Requantizer::Requantizer(const FixedPoint& format, std::int64_t fraction_bits, std::int64_t divisor,
-                         std::int64_t low, std::int64_t high)
-    : format_(format), divisor_(divisor) {
+                         std::int64_t low, std::int64_t high, std::int64_t maximum)
+    : format_(format), divisor_(divisor), maximum_(maximum) {
   if (divisor < 1) throw ProgramError("the divisor must be positive");
   const std::int64_t shift = fraction_bits - format.fraction_bits();
   if (shift >= 62 || divisor >= (kLimit >> std::max<std::int64_t>(shift, 0))) {
@@ -204,8 +204,9 @@ void Requantizer::apply(std::int64_t* values, std::size_t size, OverflowCount* c
   std::int64_t changed = 0;
   for (std::size_t i = 0; i < size; ++i) {
     const std::int64_t exact = rounded(values[i]);
-    values[i] = format_.overflowed(exact);
-    changed += values[i] != exact;
+    const std::int64_t kept = format_.overflowed(exact);
+    values[i] = std::min(kept, maximum_);
+    changed += kept != exact;
   }
   (format_.overflow == Overflow::kWrap ? count->wrapped : count->saturated) += changed;
 }

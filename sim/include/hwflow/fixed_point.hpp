@@ -1,8 +1,10 @@
 // Fixed-point formats and the exact step from one to another.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "hwflow/json.hpp"
@@ -67,19 +69,23 @@ class Requantizer {
   };
 
   // Throws ProgramError if values from `low` to `high` cannot be brought there within 63 bits.
+  // Results are clipped to `maximum` too.
   Requantizer(const FixedPoint& format, std::int64_t fraction_bits, std::int64_t divisor,
-              std::int64_t low, std::int64_t high);
+              std::int64_t low, std::int64_t high,
+              std::int64_t maximum = std::numeric_limits<std::int64_t>::max());
 
   const FixedPoint& format() const { return format_; }
   // True if there is nothing to divide but powers of two: `x >> shift()`, never to the left.
   bool is_shift() const { return divisor_ == 1 && left_ == 0; }
   int shift() const { return right_; }
   const ShiftRounding& rounding() const { return rounding_; }
-  // Whether clipping to the format's range is all that becomes of values from `low` to `high` once
+  // Whether clipping to the format's range and the maximum is all that becomes of values from `low` to `high` once
   // they are rounded.
   bool only_clips(std::int64_t low, std::int64_t high) const;
 
-  std::int64_t operator()(std::int64_t raw) const { return format_.overflowed(rounded(raw)); }
+  std::int64_t operator()(std::int64_t raw) const {
+    return std::min(format_.overflowed(rounded(raw)), maximum_);
+  }
   // In place; counts into `count` unless it is null.
   void apply(std::int64_t* values, std::size_t size, OverflowCount* count) const;
 
@@ -91,6 +97,7 @@ class Requantizer {
   int right_ = 0;
   std::int64_t divisor_ = 1;      // of the numerator, the right shift not included
   std::int64_t denominator_ = 1;  // divisor << right
+  std::int64_t maximum_;
   ShiftRounding rounding_;
 };
 
