@@ -41,6 +41,7 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
         strides=pair(node.config["strides"]),
         padding=node.config["padding"],
         kernel_quantizer=kernel_quantizer,
+        kernel_initializer="zeros",  # set below
         bias_quantizer=bias_quantizer,
         name=node.name,
     )

@@ -16,6 +16,7 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
     layer = QDense(
         node.config["units"],
         kernel_quantizer=kernel_quantizer,
+        kernel_initializer="zeros",  # set below
         bias_quantizer=bias_quantizer,
         name=node.name,
     )

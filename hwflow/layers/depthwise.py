@@ -27,6 +27,7 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
         padding=node.config["padding"],
         depth_multiplier=node.config["depth_multiplier"],
         depthwise_quantizer=kernel_quantizer,
+        depthwise_initializer="zeros",  # set below
         bias_quantizer=bias_quantizer,
         name=node.name,
     )

@@ -23,6 +23,7 @@ def quantize(
     images: npt.NDArray[np.float32],
     fault: Callable[[str, str], Fault] = lambda path, message: Fault("", path, message),
     progress: Callable[[int, int], None] = lambda done, total: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Any:
     """The QKeras model of a float network.
 
@@ -32,6 +33,7 @@ def quantize(
         images: for calibration, shape `(N, H, W, C)`, preprocessed.
         fault: makes a fault of a key path of the design and a message.
         progress: told how far the calibration is.
+        note: told what was left out of the network, a sentence each.
 
     Returns:
         A QKeras model: every weight is stored quantized, every tensor that is computed passes a
@@ -41,6 +43,8 @@ def quantize(
         DesignError: naming every layer and width that cannot be built.
     """
     graph = read(model)
+    for text in graph.notes:
+        note(text)
     points = policy.points_of(graph, quantization)
     policy.raise_faults(policy.width_faults(graph, points, quantization, fault))
     formats = calibrate(model, graph, points, images, progress)

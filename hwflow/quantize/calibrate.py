@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
+from hwflow.layers.base import FloatNode
 from hwflow.quantize.float_graph import FloatGraph
 from hwflow.quantize.policy import Point, candidates, squared_error
 
@@ -52,8 +53,7 @@ def calibrate(
     """
     import keras
 
-    sources = {point.node: graph.node(point.node).source for point in points}
-    taps = keras.Model(model.inputs, [model.get_layer(sources[p.node]).output for p in points])
+    taps = keras.Model(model.inputs, [_tensor_of(model, graph.node(p.node)) for p in points])
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     total = 2 * len(images)
     reach = {point.group: _Reach() for point in points}
@@ -74,6 +74,19 @@ def calibrate(
                 entry.errors[bits] = entry.errors.get(bits, 0.0) + error
         progress(len(images) + min((index + 1) * BATCH, len(images)), total)
     return {point.name: _chosen(point, reach[point.group]) for point in points}
+
+
+def _tensor_of(model: Any, node: FloatNode) -> Any:
+    """The Keras tensor of a node; of a layer that has an activation of its own, before that."""
+    if node.source:
+        return model.get_layer(node.source).output
+    layer = model.get_layer(node.name)
+    twin = type(layer).from_config(
+        {**layer.get_config(), "activation": "linear", "name": f"{node.name}_before_activation"}
+    )
+    tensor = twin(layer.input)
+    twin.set_weights(layer.get_weights())
+    return tensor
 
 
 def _chosen(point: Point, entry: _Reach) -> FixedPoint:

@@ -29,10 +29,12 @@ class FloatGraph:
     Attributes:
         nodes: in order of execution; the first is the input.
         outputs: names of the nodes whose tensors the network puts out.
+        notes: what was left out that a user should know of, a sentence each.
     """
 
     nodes: tuple[FloatNode, ...]
     outputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def consumers(self, name: str) -> tuple[FloatNode, ...]:
         """The nodes that read a node's output."""
@@ -49,6 +51,9 @@ class FloatGraph:
 def read(model: Any) -> FloatGraph:
     """Flattens a functional Keras model.
 
+    A softmax at the end is left out, with a note: it changes neither the order of the outputs nor
+    what the hardware has to know.
+
     Args:
         model: float Keras model with one input.
 
@@ -58,6 +63,7 @@ def read(model: Any) -> FloatGraph:
     faults: list[Fault] = []
     alias: dict[str, str] = {}
     nodes: list[FloatNode] = []
+    notes: list[str] = []
     in_model = {layer.name for layer in model.layers}
     for layer in model.layers:
         uses = [
@@ -74,6 +80,16 @@ def read(model: Any) -> FloatGraph:
             continue
         shape = layer.output_shape[0] if class_name == "InputLayer" else layer.output_shape
         added = _nodes_of(layer, inputs, tuple(shape[1:]))
+        if (
+            _is_softmax(added[-1])
+            and layer.name in model.output_names
+            and not _is_read(layer, in_model)
+        ):
+            notes.append(f"the softmax of {layer.name!r} is left out: the outputs are its logits")
+            added = added[:-1]
+            alias[layer.name] = inputs[0]
+            if not added:
+                continue
         for node in added:
             fault = _fault(node)
             if fault is not None:
@@ -83,7 +99,18 @@ def read(model: Any) -> FloatGraph:
     if faults:
         raise DesignError(faults)
     outputs = tuple(alias[name] for name in model.output_names)
-    return fold_batch_norm(FloatGraph(tuple(nodes), outputs))
+    return fold_batch_norm(FloatGraph(tuple(nodes), outputs, tuple(notes)))
+
+
+def _is_softmax(node: FloatNode) -> bool:
+    return node.kind == "Softmax" or (
+        node.kind == "Activation" and node.config["activation"] == "softmax"
+    )
+
+
+def _is_read(layer: Any, in_model: set[str]) -> bool:
+    """Whether a layer of the model reads this one."""
+    return any(node.outbound_layer.name in in_model for node in layer.outbound_nodes)
 
 
 def _sources(node: Any) -> list[Any]:
@@ -166,7 +193,7 @@ def fold_batch_norm(graph: FloatGraph) -> FloatGraph:
         for node in graph.nodes
         if node.name not in alias
     )
-    return FloatGraph(nodes, tuple(alias.get(name, name) for name in graph.outputs))
+    return FloatGraph(nodes, tuple(alias.get(name, name) for name in graph.outputs), graph.notes)
 
 
 def _folded(node: FloatNode, norm: FloatNode) -> FloatNode:

@@ -66,8 +66,8 @@ def assert_equals_keras(model: Any, graph: IntegerGraph, images: Any) -> set[str
     values = graph.evaluate(raw_input(graph, images))
     names = [layer.name for layer in model.layers if layer.name in graph.tensors]
     taps = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
-    found = taps.predict_on_batch(images)
-    found = found if isinstance(found, list) else [found]
+    found = taps(images, training=False)
+    found = [array.numpy() for array in (found if isinstance(found, list) else [found])]
     for name, got in zip(names, found, strict=True):
         tensor = graph.tensors[name]
         expected = tensor.format.to_float(values[name])
