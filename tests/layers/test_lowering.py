@@ -1,4 +1,4 @@
-"""Layers of a float network as QKeras layers, and those as integer operations: every value equal."""
+"""Float layers as QKeras layers, and those as integer operations: every value equal."""
 
 from __future__ import annotations
 
