@@ -158,7 +158,7 @@ def array_text(name: str, array: NativeArray) -> str:
     else:
         texts = list(map(str, array.ravel().tolist()))
     columns = array.shape[1]
-    rows = [",".join(texts[start : start + columns]) for start in range(0, len(texts), columns)]
+    rows = map(",".join, zip(*[iter(texts)] * columns, strict=True)) if columns > 1 else texts
     head = f"static const {cpp_type(array)} {name}[{array.shape[0]}][{columns}] = {{\n{{"
     return head + "},\n{".join(rows) + "}};\n"
 

@@ -105,50 +105,119 @@ class WindowSchedule:
 
 def window_schedule(window: SlidingWindow) -> WindowSchedule:
     """The iteration of every read and write of one image."""
-    folds, height, width = window.folds, window.in_height, window.in_width
-    total, ring = window.in_beats, window.buffer_pixels * window.folds
-    kernel_height, kernel_width = window.kernel
-    beats = folds * kernel_height * kernel_width  # of one window
-    place = np.arange(beats)
-    fold, tap = np.divmod(place, kernel_height * kernel_width)
-    tap_y, tap_x = np.divmod(tap, kernel_width)
-    offsets = (tap_y * width + tap_x) * folds + fold
+    return _Stepper(window).run()
 
-    reads = np.empty(total, np.int64)
-    writes = np.empty(window.out_beats, np.int64)
-    read = 0  # beats read so far
-    now = 0  # the first iteration of this window
-    written = 0
-    for out_y in range(window.out_height):
-        top = out_y * window.strides[0] - window.pad_top
-        row_inside = (top + tap_y >= 0) & (top + tap_y < height)
+
+@dataclass(frozen=True)
+class _Row:
+    """What one row of windows did, to be repeated by a later row that begins in the same state."""
+
+    state: tuple[int, ...]
+    now: int
+    read: int
+    limit: int
+    end_now: int
+    end_read: int
+
+
+class _Stepper:
+    """Goes through the windows; rows in the middle of an image that repeat are copied.
+
+    Attributes:
+        read: beats read before iteration `now`.
+        limit: beats whose reading is settled: while nothing else happens, one an iteration.
+        now: the first iteration of the next window.
+    """
+
+    def __init__(self, window: SlidingWindow) -> None:
+        kernel_height, kernel_width = window.kernel
+        self.window = window
+        self.ring = window.buffer_pixels * window.folds
+        self.beats = window.folds * kernel_height * kernel_width  # of one window
+        self.place = np.arange(self.beats)
+        fold, tap = np.divmod(self.place, kernel_height * kernel_width)
+        self.tap_y, self.tap_x = np.divmod(tap, kernel_width)
+        self.offsets = (self.tap_y * window.in_width + self.tap_x) * window.folds + fold
+        self.reads = np.empty(window.in_beats, np.int64)
+        self.writes = np.empty(window.out_beats, np.int64)
+        self.read = self.limit = self.now = 0
+
+    def run(self) -> WindowSchedule:
+        window = self.window
+        row_beats = window.in_width * window.folds
+        row_writes = window.out_width * self.beats
+        previous: _Row | None = None
+        for out_y in range(window.out_height):
+            top = out_y * window.strides[0] - window.pad_top
+            inside = 0 <= top <= window.in_height - window.kernel[0]
+            if not inside or (top + 1) * row_beats + self.ring > window.in_beats:
+                previous = None
+                self.step_row(out_y, top)
+                continue
+            recent = self.reads[max(self.read - WRITE_TO_READ, 0) : self.read]
+            state = (self.read - top * row_beats, *(self.now - recent).tolist())
+            if previous is not None and previous.state == state:
+                later = self.now - previous.now
+                shift = window.strides[0] * row_beats
+                span = slice(previous.read, previous.limit)
+                target = slice(previous.read + shift, previous.limit + shift)
+                self.reads[target] = self.reads[span] + later
+                start = out_y * row_writes
+                done = self.writes[start - row_writes : start]
+                self.writes[start : start + row_writes] = done + later
+                previous = _Row(
+                    state,
+                    self.now,
+                    self.read,
+                    previous.limit + shift,
+                    previous.end_now + later,
+                    previous.end_read + shift,
+                )
+                self.now, self.read, self.limit = (
+                    previous.end_now,
+                    previous.end_read,
+                    previous.limit,
+                )
+                continue
+            now, read = self.now, self.read
+            self.step_row(out_y, top)
+            previous = _Row(state, now, read, self.limit, self.now, self.read)
+        if self.read < window.in_beats:
+            self.reads[self.read :] = np.arange(self.now, self.now + window.in_beats - self.read)
+        last = max(int(self.reads[-1]), int(self.writes[-1]))
+        return WindowSchedule(self.reads, self.writes, last + 1)
+
+    def step_row(self, out_y: int, top: int) -> None:
+        """One row of windows, the first of whose input rows is `top`."""
+        window = self.window
+        folds, width, total = window.folds, window.in_width, window.in_beats
+        row_inside = (top + self.tap_y >= 0) & (top + self.tap_y < window.in_height)
+        written = out_y * window.out_width * self.beats
         for out_x in range(window.out_width):
             left = out_x * window.strides[1] - window.pad_left
-            if top >= height:
+            if top >= window.in_height:
                 oldest = total
             elif top < 0:
                 oldest = 0
             else:
                 oldest = (top * width + min(max(left, 0), width)) * folds
             # Reading goes on from the first iteration of the window until the ring is full.
-            limit = min(total, oldest + ring)
-            if limit > read:
-                reads[read:limit] = np.arange(now, now + limit - read)
-            known = max(read, limit)
+            limit = min(total, oldest + self.ring)
+            if limit > self.read:
+                self.reads[self.read : limit] = np.arange(self.now, self.now + limit - self.read)
+            self.limit = max(self.read, limit)
             corner = (top * width + left) * folds
-            needs = corner + offsets
-            if corner + offsets[-1] >= read - WRITE_TO_READ - folds or left < 0 or top < 0:
-                inside = row_inside & (left + tap_x >= 0) & (left + tap_x < width)
-                earliest = np.where(inside, reads[np.clip(needs, 0, known - 1)] + WRITE_TO_READ, 0)
-                when = np.maximum(np.maximum.accumulate(earliest - place), now) + place
+            late = corner + self.offsets[-1] >= self.read - WRITE_TO_READ
+            if late or left < 0 or top < 0:
+                inside = row_inside & (left + self.tap_x >= 0) & (left + self.tap_x < width)
+                needs = np.clip(corner + self.offsets, 0, self.limit - 1)
+                earliest = np.where(inside, self.reads[needs] + WRITE_TO_READ, 0) - self.place
+                when = np.maximum(np.maximum.accumulate(earliest), self.now) + self.place
             else:  # everything arrived long ago
-                when = now + place
-            writes[written : written + beats] = when
-            written += beats
+                when = self.now + self.place
+            self.writes[written : written + self.beats] = when
+            written += self.beats
             end = int(when[-1]) + 1
             # Only what could be read before the next window begins has been read.
-            read = max(read, min(limit, read + end - now))
-            now = end
-    if read < total:
-        reads[read:] = np.arange(now, now + total - read)
-    return WindowSchedule(reads, writes, max(int(reads[-1]), int(writes[-1])) + 1)
+            self.read = max(self.read, min(limit, self.read + end - self.now))
+            self.now = end

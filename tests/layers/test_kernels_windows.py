@@ -175,6 +175,17 @@ def test_optimised(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.reshape(expected.shape), expected)
 
 
+@pytest.mark.parametrize("spare", [0, 3, 9, 40])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 2), (2, 1), (5, 3), (1, 1)])
+def test_rows_that_repeat_are_copied_rightly(kernel: int, stride: int, spare: int) -> None:
+    padding = (kernel // 2, kernel // 2, kernel // 2, kernel // 2)
+    window = window_of((25, 9, 2), (kernel, kernel), (stride, stride), padding, 1, spare)
+    schedule = window_schedule(window)
+    reads, writes = stepped_schedule(window)
+    assert schedule.reads.tolist() == reads
+    assert schedule.writes.tolist() == writes
+
+
 def test_dense_windows_never_wait() -> None:
     """Once the first window is there, a 3x3 window of stride 1 costs its beats and no more."""
     window = window_of((20, 20, 8), (3, 3), (1, 1), (1, 1, 1, 1), 4)
