@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hwflow.errors import DesignError
+from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import IntArray
-from hwflow.hls import emit
+from hwflow.hls import emit, limits
 from hwflow.plan.mapping import identifier
 from hwflow.plan.streams import Process, Stream, StreamGraph
 
@@ -72,8 +72,23 @@ def check(graph: StreamGraph) -> None:
     """Refuses what the vendor's tools would refuse hours later.
 
     Raises:
-        DesignError: with every array, stream and fold beyond a limit, and the limit's source.
+        DesignError: with every stream, array and fold beyond a limit, and the limit's source.
     """
+    faults: list[Fault] = []
+    for stream in graph.streams.values():
+        faults += limits.stream_faults(f"stream {stream.name}", stream.lanes, stream.format.width)
+    for process in graph.processes:
+        where = f"layer {process.layer}"
+        lanes = process.multipliers or process.settings.get("lanes", 1)
+        for memory in process.memories:
+            if memory.role != "biases":
+                width = -(-memory.width_bits // lanes)
+                faults += limits.memory_faults(f"{where}, {memory.role}", lanes, width)
+        if process.multipliers:
+            faults += limits.unroll_faults(where, process.multipliers)
+            faults += limits.register_faults(where, process.settings["pe"])
+    if faults:
+        raise DesignError(faults)
 
 
 def layer_files(

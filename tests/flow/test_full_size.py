@@ -1,0 +1,72 @@
+"""Full-size designs, exact on every value of every tensor; minutes each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwflow import flow
+from tests.support.data import data_path
+
+ROOT = Path(__file__).parents[2]
+DESIGNS = sorted(path.stem for path in (ROOT / "designs").glob("squeezenet_*.yaml"))
+
+pytestmark = pytest.mark.slow
+
+
+def require_exact(metrics: dict[str, Any], images: int, values_an_image: int) -> None:
+    verification = metrics["verification"]
+    assert verification["status"] == "exact"
+    assert verification["images"] == images
+    assert verification["mismatches"] == 0
+    assert {"integer", "keras", "fast", "csim"} <= set(verification["witnesses"])
+    for witness in ("fast", "csim"):  # Keras's share moves to float64 where float32 is not exact
+        assert verification["values_by_witness"][witness] >= images * values_an_image
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_shipped_design_is_exact(name: str, tmp_path: Path) -> None:
+    result = flow.build(ROOT / "designs" / f"{name}.yaml", tmp_path)
+    values = 0 if name == "squeezenet_small" else 3_500_000
+    require_exact(result.metrics, 4, values)
+    published = json.loads((result.project / "metrics.json").read_text())
+    assert published == result.metrics
+
+
+V1_1 = """
+name: v1_1_real
+network: {{family: squeezenet, version: "1.1"}}
+weights: {{file: {data}/weights/squeezenet_v1.1/weights}}
+preprocessing:
+  {{resize: 256, crop: 224, channels: rgb, mean: [123.675, 116.28, 103.53],
+   scale: [0.01712475, 0.017507, 0.01742919]}}
+calibration: {{images: {data}/images/imagenet_sample, count: 16}}
+verification: {{images: {data}/images/permissive, count: 8}}
+"""
+
+V1_0 = """
+name: v1_0_real
+network: {{family: squeezenet, version: "1.0", input_shape: [227, 227, 3], conv10_padding: 1}}
+weights:
+  file: {data}/weights/squeezenet_v1.0_deep_compression/compressed_SqueezeNet.net
+preprocessing:
+  {{resize: 256, resize_mode: warp, crop: 227, channels: bgr, mean: [104, 117, 123], scale: 1}}
+calibration: {{images: {data}/images/imagenet_sample, count: 16}}
+verification: {{images: {data}/images/imagenet_sample, count: 8}}
+"""
+
+
+@pytest.mark.parametrize(("design", "parameters"), [(V1_1, 1_235_496), (V1_0, 1_248_424)])
+def test_real_weights_on_real_pictures_are_exact(
+    design: str, parameters: int, tmp_path: Path
+) -> None:
+    data = data_path("weights").parent
+    data_path("images/imagenet_sample")
+    path = tmp_path / "design.yaml"
+    path.write_text(design.format(data=data))
+    result = flow.build(path, tmp_path / "out")
+    assert result.metrics["parameters"] == parameters
+    require_exact(result.metrics, 8, 3_500_000)
