@@ -186,12 +186,14 @@ def test_rows_that_repeat_are_copied_rightly(kernel: int, stride: int, spare: in
     assert schedule.writes.tolist() == writes
 
 
-def test_dense_windows_never_wait() -> None:
-    """Once the first window is there, a 3x3 window of stride 1 costs its beats and no more."""
-    window = window_of((20, 20, 8), (3, 3), (1, 1), (1, 1, 1, 1), 4)
-    schedule = window_schedule(window)
-    first = (1 * 20 + 1) * 2  # the beats before the last pixel of the first window
-    assert schedule.writes[-1] < window.out_beats + first + WRITE_TO_READ + 1
+@pytest.mark.parametrize("folds", [1, 4, 16])
+@pytest.mark.parametrize(("kernel", "pad", "spare"), [(3, 1, 0), (3, 0, 2), (5, 2, 0), (5, 0, 4)])
+def test_dense_windows_wait_but_once(folds: int, kernel: int, pad: int, spare: int) -> None:
+    """Stride 1: the image costs its output beats and the beats before the first window."""
+    padding = (pad, pad, pad, pad)
+    window = window_of((20, 20, folds), (kernel, kernel), (1, 1), padding, 1, spare)
+    first = folds * ((kernel - 1 - pad) * 20 + kernel - pad) + WRITE_TO_READ
+    assert window_schedule(window).iterations <= window.out_beats + first
 
 
 def test_a_spare_row_hides_the_return_of_a_stride() -> None:
