@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwflow.errors import DesignError, Fault, HwflowError
-from hwflow.estimate.estimator import estimate_rows
-from hwflow.estimate.figures import FIGURES, Estimate
-from hwflow.estimate.rows import Row, read_rows
+from hwflow.errors import DesignError, Fault
 
-app = typer.Typer(add_completion=False)
+if TYPE_CHECKING:
+    from hwflow.estimate.figures import Estimate
+    from hwflow.estimate.rows import Row
 
 _HEADINGS = ("LUT", "FF", "DSP", "BRAM18", "URAM", "latency", "interval")
 
@@ -31,22 +30,12 @@ def estimate(
     Raises:
         DesignError: if the table is faulty; all faults at once.
     """
+    from hwflow.estimate.estimator import estimate_rows
+    from hwflow.estimate.rows import read_rows
+
     rows = read_rows(config)
     estimates = estimate_rows(rows)
     typer.echo(to_json(estimates) if as_json else to_text(rows, estimates))
-
-
-@app.command(name="estimate")
-def command(
-    config: Annotated[Path, typer.Option("--config")],
-    as_json: Annotated[bool, typer.Option("--json")] = False,
-) -> None:
-    """Estimate resources and cycles of the layers in a table, each with its error."""
-    try:
-        estimate(config, as_json)
-    except HwflowError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit_code) from error
 
 
 def to_json(estimates: Sequence[Estimate]) -> str:
@@ -60,6 +49,8 @@ def to_text(rows: Sequence[Row], estimates: Sequence[Estimate]) -> str:
     Raises:
         DesignError: if rows and estimates differ in number.
     """
+    from hwflow.estimate.figures import FIGURES
+
     if len(rows) != len(estimates):
         raise DesignError(Fault("", "", f"{len(rows)} rows came with {len(estimates)} estimates."))
     lines = [f"{'layer':<28}" + "".join(f"{heading:>16}" for heading in _HEADINGS)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from hwflow.estimate import cli
+from hwflow.cli import app
 from hwflow.estimate.coefficients import Coefficients, shipped
 from hwflow.estimate.estimator import estimate_rows
 from hwflow.estimate.figures import FIGURES, Estimate, Source
@@ -186,7 +186,7 @@ def test_shipped_coefficients_survive_the_file() -> None:
 def test_the_command_prints_a_list_in_order(tmp_path: Path) -> None:
     path = tmp_path / "layers.csv"
     path.write_text("layer_or_model,n_in,n_out\nd[dense],16,5\nx[lstm],16,5\n", encoding="utf-8")
-    result = CliRunner().invoke(cli.app, ["--config", str(path), "--json"])
+    result = CliRunner().invoke(app, ["estimate", "--config", str(path), "--json"])
     assert result.exit_code == 0
     first, second = json.loads(result.stdout)
     assert first["family"] == "dense"
@@ -195,13 +195,13 @@ def test_the_command_prints_a_list_in_order(tmp_path: Path) -> None:
         "number of non-zero weights unknown: all are taken as non-zero",
     ]
     assert second["lut"] is None
-    text = CliRunner().invoke(cli.app, ["--config", str(path)]).stdout
+    text = CliRunner().invoke(app, ["estimate", "--config", str(path)]).stdout
     assert "line 3: no estimator knows the function 'lstm'" in text
 
 
 def test_the_command_refuses_a_faulty_table(tmp_path: Path) -> None:
     path = tmp_path / "layers.csv"
     path.write_text("layer_or_model,n_in\nd[dense],many\n", encoding="utf-8")
-    result = CliRunner().invoke(cli.app, ["--config", str(path), "--json"])
+    result = CliRunner().invoke(app, ["estimate", "--config", str(path), "--json"])
     assert result.exit_code == 2
     assert f"{path}:2 n_in: must be a whole number" in result.output
