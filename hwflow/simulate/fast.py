@@ -259,6 +259,22 @@ class FastEngine:
         return described
 
 
+def peak_macs_per_second(path: str | None = None, rounds: int = 20) -> float:
+    """Multiply-accumulates that one core can do in registers alone, the best of some rounds.
+
+    Args:
+        path: instruction set, one of `FastEngine.paths()` but `portable`; the fastest if None.
+        rounds: of about a millisecond.
+
+    Raises:
+        DesignError: if the path cannot run here or is the portable one.
+    """
+    peak = float(_library().hwflow_peak((path or "").encode(), rounds))
+    if peak <= 0:
+        raise DesignError(f"path {path or 'portable'!r} has no kernels on this machine")
+    return peak
+
+
 class _Array(ctypes.Structure):
     """`hwflow_array` of `sim/bindings/c_api.h`."""
 
@@ -329,6 +345,7 @@ def _library() -> ctypes.CDLL:
         ),
         "hwflow_read_statistics": (None, [handle, ctypes.POINTER(_Statistics)]),
         "hwflow_reset_statistics": (None, [handle]),
+        "hwflow_peak": (ctypes.c_double, [text, ctypes.c_int32]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

@@ -1,6 +1,7 @@
 #include "c_api.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -115,3 +116,19 @@ void hwflow_read_statistics(const hwflow_engine* engine, hwflow_statistics* resu
 }
 
 void hwflow_reset_statistics(hwflow_engine* engine) { engine->engine.reset_statistics(); }
+
+double hwflow_peak(const char* path, int32_t rounds) {
+  double best = -1;
+  guarded(nullptr, 0, [&] {
+    const hwflow::Target target = hwflow::Target::choose(path);
+    if (target.kernels == nullptr) return;
+    using Clock = std::chrono::steady_clock;
+    for (int32_t round = 0; round < rounds; ++round) {
+      const auto start = Clock::now();
+      const auto products = static_cast<double>(target.kernels->peak(1 << 18));
+      const std::chrono::duration<double> seconds = Clock::now() - start;
+      best = std::max(best, products / seconds.count());
+    }
+  });
+  return best;
+}

@@ -60,6 +60,10 @@ HWFLOW_API int32_t hwflow_run(hwflow_engine* engine, const hwflow_array* inputs,
 HWFLOW_API void hwflow_read_statistics(const hwflow_engine* engine, hwflow_statistics* result);
 HWFLOW_API void hwflow_reset_statistics(hwflow_engine* engine);
 
+/* Multiply-accumulates a second of a path's kernels in registers alone, on one core, the best of
+ * some rounds; negative if the path cannot run here or has no kernels. */
+HWFLOW_API double hwflow_peak(const char* path, int32_t rounds);
+
 #ifdef __cplusplus
 }
 #endif

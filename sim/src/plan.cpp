@@ -185,6 +185,7 @@ void Plan::lower(const Program& program, const Target& target) {
         1, [view](const Context& context, std::int64_t, std::int64_t) {
           view.clear_halo(context.arena);
         }}));
+    steps_.back()->name = program.operations[home]->name + " (halo)";
   };
   for (const std::size_t input : program.inputs) clear_halo(input);
   for (std::size_t i = 0; i < count; ++i) {
@@ -205,7 +206,10 @@ void Plan::lower(const Program& program, const Target& target) {
       site.sink.requantizer = program.operations[target_tensor]->requantizer();
     }
     site.scratch = scratch_[i];
-    for (auto& step : operation.steps(target, site)) steps_.push_back(std::move(step));
+    for (auto& step : operation.steps(target, site)) {
+      step->name = operation.name;
+      steps_.push_back(std::move(step));
+    }
   }
 }
 

@@ -123,7 +123,9 @@ Program Program::load(std::string_view json, std::span<const std::byte> npz) {
       program.tensors.push_back(std::move(tensor));
     } catch (const ProgramError& error) {
       const std::string text = error.what();
-      throw ProgramError(text.find(name) == std::string::npos ? name + ": " + text : text);
+      const bool located = text.starts_with(name + ":") || text.starts_with(name + ".") ||
+                           text.starts_with("tensors");
+      throw ProgramError(located ? text : name + ": " + text);
     }
   }
   for (const std::string& name : document.at("outputs", "program").strings("outputs")) {
@@ -157,6 +159,11 @@ void require_undivided(const Tensor& source) {
   if (source.divisor != 1) {
     throw ProgramError("a sum of average pooling must be requantized first");
   }
+}
+
+std::int64_t shifted_unit(const Tensor& source, std::int64_t bits) {
+  if (bits < 0 || bits > 62) throw ProgramError("a shift must be from 0 to 62");
+  return source.format.fraction_bits() + bits;
 }
 
 std::int64_t shifted(std::int64_t value, std::int64_t bits) {

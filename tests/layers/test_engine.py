@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.engine_networks import mobilenet, mobilenet_v2, squeezenet
 from hwflow.fixed_point import FixedPoint, Overflow, Rounding
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import (
@@ -22,7 +23,7 @@ from hwflow.opset import (
     SumPool2D,
 )
 from hwflow.simulate.fast import FastEngine
-from tests.support.engine_graphs import mobilenet, mobilenet_v2, random_graphs, squeezenet
+from tests.support.engine_graphs import random_graphs
 
 PATHS = FastEngine.paths()
 

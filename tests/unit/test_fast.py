@@ -226,3 +226,10 @@ def test_ten_thousand_predictions_leak_nothing() -> None:
         engine.predict({"x": x})
     gc.collect()
     assert mallinfo().field7 - before < 10_000  # less than a byte a prediction
+
+
+def test_the_peak_is_that_of_the_kernels() -> None:
+    for path in FastEngine.paths()[:-1]:
+        assert fast.peak_macs_per_second(path, 1) > 0
+    with pytest.raises(DesignError, match="has no kernels"):
+        fast.peak_macs_per_second("portable", 1)

@@ -61,6 +61,9 @@ struct StepWork {
 class Step {
  public:
   explicit Step(StepWork work) : work_(std::move(work)) {}
+
+  std::string name;  // of the operation it belongs to
+
   std::int64_t units() const { return work_.units; }
   void run(const Context& context, std::int64_t first, std::int64_t last) const {
     work_.run(context, first, last);

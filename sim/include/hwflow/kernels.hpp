@@ -52,6 +52,7 @@ struct DepthwiseTask {
   const void* weights;       // [channels of a vector][2 taps][lane] int16, or interleaved int8
   const std::int32_t* biases;
   std::int32_t channels;
+  std::int32_t last_channels;  // of the last pixel, where pixels are put together
   std::int64_t width;
   std::uint8_t* output;
   std::int64_t output_pixel;
@@ -70,6 +71,17 @@ struct AddTask {
   Finish finish;
 };
 
+// One window of a pooling over bytes.
+struct WindowTask {
+  const std::uint8_t* input;  // of the window's first pixel
+  std::int64_t row;           // bytes from row to row
+  std::int64_t pixel;
+  std::int64_t rows;
+  std::int64_t columns;
+  std::int64_t channels;
+  void* output;
+};
+
 struct Kernels {
   const char* name;
   std::int32_t lanes;        // 32-bit integers in a vector
@@ -79,13 +91,13 @@ struct Kernels {
   void (*gemm_shorts)(const GemmTask&);  // int16 x int16, words of 2
   void (*depthwise)(const DepthwiseTask&);
   void (*add)(const AddTask&);
-  // `result = max(result, values)`
-  void (*maximum)(std::uint8_t* result, const std::uint8_t* values, std::int64_t count);
-  // `sums += values`
-  void (*accumulate)(std::int32_t* sums, const std::uint8_t* values, std::int64_t count);
+  void (*maximum)(const WindowTask&);  // into bytes
+  void (*sum)(const WindowTask&);      // into int32
   // `result = values - bias`
   void (*widen)(std::int16_t* result, const std::uint8_t* values, std::int64_t count,
                 std::int32_t bias);
+  // Multiplies and adds in registers alone; returns how many of them. What a processor can do.
+  std::int64_t (*peak)(std::int64_t rounds);
 };
 
 extern const Kernels kAvx2Kernels;

@@ -140,6 +140,8 @@ const Tensor& only(std::span<const Tensor* const> sources);
 void require_undivided(const Tensor& source);
 // `value << bits`, or ProgramError beyond 64 bits.
 std::int64_t shifted(std::int64_t value, std::int64_t bits);
+// Fraction bits of a tensor after a left shift. Throws ProgramError unless that is from 0 to 62.
+std::int64_t shifted_unit(const Tensor& source, std::int64_t bits);
 // The 128-bit value in 64 bits, or ProgramError.
 std::int64_t narrowed(__int128 value);
 

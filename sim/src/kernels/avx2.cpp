@@ -15,12 +15,11 @@ namespace {
 
 struct Avx2 {
   using Vec = __m256i;
-  using Count = __m128i;
+  using Finish = Finisher<Avx2>;
   static constexpr int lanes = 8;
 
   static HWFLOW_INLINE Vec zero() { return _mm256_setzero_si256(); }
   static HWFLOW_INLINE Vec set(int32_t value) { return _mm256_set1_epi32(value); }
-  static HWFLOW_INLINE Count count(int32_t value) { return _mm_cvtsi32_si128(value); }
   static HWFLOW_INLINE Vec load(const void* from) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(from));
   }
@@ -38,9 +37,9 @@ struct Avx2 {
   static HWFLOW_INLINE Vec add(Vec a, Vec b) { return _mm256_add_epi32(a, b); }
   static HWFLOW_INLINE Vec bits_and(Vec a, Vec b) { return _mm256_and_si256(a, b); }
   static HWFLOW_INLINE Vec sign(Vec a) { return _mm256_srai_epi32(a, 31); }
-  static HWFLOW_INLINE Vec shift_left(Vec a, Count n) { return _mm256_sll_epi32(a, n); }
-  static HWFLOW_INLINE Vec shift_right(Vec a, Count n) { return _mm256_sra_epi32(a, n); }
-  static HWFLOW_INLINE Vec shift_logical(Vec a, Count n) { return _mm256_srl_epi32(a, n); }
+  static HWFLOW_INLINE Vec shift_left(Vec a, Vec n) { return _mm256_sllv_epi32(a, n); }
+  static HWFLOW_INLINE Vec shift_right(Vec a, Vec n) { return _mm256_srav_epi32(a, n); }
+  static HWFLOW_INLINE Vec shift_logical(Vec a, Vec n) { return _mm256_srlv_epi32(a, n); }
   static HWFLOW_INLINE Vec minimum(Vec a, Vec b) { return _mm256_min_epi32(a, b); }
   static HWFLOW_INLINE Vec maximum(Vec a, Vec b) { return _mm256_max_epi32(a, b); }
 
@@ -74,6 +73,11 @@ struct Avx2 {
     }
   }
 
+  static HWFLOW_INLINE Vec maximum_bytes(Vec a, Vec b) { return _mm256_max_epu8(a, b); }
+  static HWFLOW_INLINE void store_raw(uint8_t* to, Vec value, int count) {
+    memcpy(to, &value, static_cast<size_t>(count));
+  }
+
   struct Shorts {
     static HWFLOW_INLINE Vec dot(Vec sum, Vec a, Vec b) {
       return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
@@ -99,9 +103,10 @@ const Kernels kAvx2Kernels = {"avx2",
                               gemm_shorts,
                               depthwise_pairs<Avx2>,
                               add_bytes<Avx2>,
-                              maximum_bytes,
-                              accumulate_bytes,
-                              widen_bytes};
+                              maximum_of_window<Avx2>,
+                              sum_of_window<Avx2>,
+                              widen_bytes,
+                              peak_products<Avx2, Avx2::Shorts, 2>};
 
 }  // namespace hwflow
 #endif

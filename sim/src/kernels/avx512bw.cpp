@@ -18,9 +18,10 @@ const Kernels kAvx512Kernels = {"avx512bw",
                                 gemm_512<Avx512::Shorts>,
                                 depthwise_pairs<Avx512>,
                                 add_bytes<Avx512>,
-                                maximum_bytes,
-                                accumulate_bytes,
-                                widen_bytes};
+                                maximum_of_window<Avx512>,
+                                sum_of_window<Avx512>,
+                                widen_bytes,
+                                peak_products<Avx512, Avx512::Shorts, 2>};
 
 }  // namespace hwflow
 #endif

@@ -11,15 +11,18 @@
 namespace hwflow {
 namespace {
 
+// Written out, as the compiler copies the sums of the intrinsics from register to register.
 struct Bytes {
   static HWFLOW_INLINE __m512i dot(__m512i sum, __m512i a, __m512i b) {
-    return _mm512_dpbusd_epi32(sum, a, b);
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
   }
 };
 
 struct Shorts {
   static HWFLOW_INLINE __m512i dot(__m512i sum, __m512i a, __m512i b) {
-    return _mm512_dpwssd_epi32(sum, a, b);
+    asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
   }
 };
 
@@ -31,9 +34,7 @@ HWFLOW_INLINE int unpacked_channel(int vector, int item) {
 // Depthwise by fours of taps: their bytes are unpacked side by side, 64 channels at a time.
 void depthwise_fours(const DepthwiseTask& task) {
   using Isa = Avx512;
-  const Finisher<Isa> finisher(task.finish);
-  const __m512i low = _mm512_set1_epi8(static_cast<char>(task.finish.low + task.finish.bias));
-  const __m512i high = _mm512_set1_epi8(static_cast<char>(task.finish.high + task.finish.bias));
+  const Finisher512 finisher(task.finish);
   __m512i order[4];
   for (int q = 0; q < 4; ++q) {
     int32_t channel[16];
@@ -41,8 +42,6 @@ void depthwise_fours(const DepthwiseTask& task) {
     order[q] = Isa::load(channel);
   }
   for (int32_t c = 0; c < task.channels; c += 64) {
-    const int left = task.channels - c;
-    const __mmask64 there = left < 64 ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
     __m512i biases[4];
     for (int q = 0; q < 4; ++q) {
       biases[q] = _mm512_i32gather_epi32(order[q], task.biases + c, 4);
@@ -50,6 +49,8 @@ void depthwise_fours(const DepthwiseTask& task) {
     const uint8_t* all_weights =
         static_cast<const uint8_t*>(task.weights) + static_cast<int64_t>(c) * task.tap_count;
     for (int64_t x = 0; x < task.width; ++x) {
+      const int left = (x == task.width - 1 ? task.last_channels : task.channels) - c;
+      if (left <= 0) continue;
       const uint8_t* input = task.input + x * task.input_pixel + c;
       uint8_t* output = task.output + x * task.output_pixel;
       const uint8_t* weights = all_weights;
@@ -72,17 +73,11 @@ void depthwise_fours(const DepthwiseTask& task) {
             Bytes::dot(sums[3], _mm512_unpackhi_epi16(ab_high, de_high), Isa::load(weights + 192));
         weights += 256;
       }
-      for (int q = 0; q < 4; ++q) sums[q] = finisher.sums(sums[q], biases[q]);
+      for (int q = 0; q < 4; ++q) finisher.template complete<1>(&sums[q], biases[q]);
       if (task.finish.kind == Finish::kBytes) {
-        // Packing saturates twice, beyond the bytes' own range only, and undoes the unpacking.
-        for (int q = 0; q < 4; ++q) {
-          sums[q] = Isa::add(finisher.rounded(sums[q]), finisher.bias);
-        }
-        const __m512i first = _mm512_packs_epi32(sums[0], sums[1]);
-        const __m512i second = _mm512_packs_epi32(sums[2], sums[3]);
-        __m512i bytes = _mm512_packus_epi16(first, second);
-        bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
-        _mm512_mask_storeu_epi8(output + c, there, bytes);
+        // Packing undoes the unpacking.
+        Isa::store_raw(output + c, finisher.packed(sums[0], sums[1], sums[2], sums[3]),
+                       left < 64 ? left : 64);
         continue;
       }
       int32_t items[4][16];
@@ -93,8 +88,7 @@ void depthwise_fours(const DepthwiseTask& task) {
       }
       for (int done = 0; done < 64 && done < left; done += 16) {
         const int rest = left - done;
-        finisher.store(output, c + done, Isa::load(natural + done), rest < 16 ? rest : 16,
-                       task.finish.kind);
+        finisher.store(output, c + done, Isa::load(natural + done), rest < 16 ? rest : 16);
       }
     }
   }
@@ -110,9 +104,10 @@ const Kernels kVnniKernels = {"avx512vnni",
                               gemm_512<Shorts>,
                               depthwise_fours,
                               add_bytes<Avx512>,
-                              maximum_bytes,
-                              accumulate_bytes,
-                              widen_bytes};
+                              maximum_of_window<Avx512>,
+                              sum_of_window<Avx512>,
+                              widen_bytes,
+                              peak_products<Avx512, Bytes, 4>};
 
 }  // namespace hwflow
 #endif

@@ -14,30 +14,51 @@ namespace {
 template <typename Isa>
 struct Finisher {
   using Vec = typename Isa::Vec;
-  Vec constant, on_negative, on_odd, low, high, bias;
-  typename Isa::Count product_shift, shift;
+  Vec constant, on_negative, on_odd, low, high, bias, product_shift, shift;
+  bool shifts_products, looks_at_sign;
+  int kind;
 
   HWFLOW_INLINE explicit Finisher(const Finish& finish)
       : constant(Isa::set(finish.constant)), on_negative(Isa::set(finish.on_negative)),
         on_odd(Isa::set(finish.on_odd)), low(Isa::set(finish.low)), high(Isa::set(finish.high)),
-        bias(Isa::set(finish.bias)), product_shift(Isa::count(finish.product_shift)),
-        shift(Isa::count(finish.shift)) {}
+        bias(Isa::set(finish.bias)), product_shift(Isa::set(finish.product_shift)),
+        shift(Isa::set(finish.shift)), shifts_products(finish.product_shift != 0),
+        looks_at_sign(finish.on_negative != 0), kind(finish.kind) {}
 
-  // Sums with their bias.
-  HWFLOW_INLINE Vec sums(Vec products, Vec biases) const {
-    return Isa::add(Isa::shift_left(products, product_shift), biases);
+  // Sums with their bias; ready for `rounded` if they are to be rounded.
+  template <int count>
+  HWFLOW_INLINE void complete(Vec* sums, Vec biases) const {
+    if (shifts_products) {
+#pragma GCC unroll 16
+      for (int i = 0; i < count; ++i) sums[i] = Isa::shift_left(sums[i], product_shift);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < count; ++i) sums[i] = Isa::add(sums[i], biases);
+    if (looks_at_sign) {  // no rounding looks at the sign and at the last bit
+#pragma GCC unroll 16
+      for (int i = 0; i < count; ++i) {
+        sums[i] = Isa::add(sums[i], Isa::bits_and(Isa::sign(sums[i]), on_negative));
+      }
+    }
   }
-  // Rounded, clipped, and biased as bytes are stored; `on_odd` is 0 or 1, so that it is the mask.
+  // Shifted to the right; `on_odd` is 0 or 1, so that it is the mask of the last bit too.
   HWFLOW_INLINE Vec rounded(Vec sum) const {
     const Vec odd = Isa::bits_and(Isa::shift_logical(sum, shift), on_odd);
-    const Vec negative = Isa::bits_and(Isa::sign(sum), on_negative);
-    const Vec up = Isa::add(Isa::add(constant, odd), negative);
-    return Isa::shift_right(Isa::add(sum, up), shift);
+    return Isa::shift_right(Isa::add(Isa::add(sum, constant), odd), shift);
   }
   HWFLOW_INLINE Vec clipped(Vec sum) const {
     return Isa::add(Isa::minimum(Isa::maximum(rounded(sum), low), high), bias);
   }
-  HWFLOW_INLINE void store(uint8_t* to, int64_t item, Vec sum, int count, int kind) const {
+  // Completed sums of one pixel.
+  template <int vectors>
+  HWFLOW_INLINE void store_line(uint8_t* to, const Vec* sums, int channels) const {
+#pragma GCC unroll 4
+    for (int n = 0; n < vectors; ++n) {
+      const int left = channels - n * Isa::lanes;
+      store(to, n * Isa::lanes, sums[n], left < Isa::lanes ? left : Isa::lanes);
+    }
+  }
+  HWFLOW_INLINE void store(uint8_t* to, int64_t item, Vec sum, int count) const {
     if (kind == Finish::kBytes) {
       Isa::store_bytes(to + item, clipped(sum), count);
     } else if (kind == Finish::kShorts) {
@@ -55,14 +76,14 @@ struct Pixels {
 
 // One block of `rows` pixels times `vectors` vectors of channels, kept in registers.
 template <typename Isa, typename Dot, int rows, int vectors>
-HWFLOW_INLINE void gemm_block(const GemmTask& task, const Finisher<Isa>& finisher,
+HWFLOW_INLINE void gemm_block(const GemmTask& task, const typename Isa::Finish& finisher,
                               const Pixels* pixels) {
   using Vec = typename Isa::Vec;
-  Vec sums[rows][vectors];
-#pragma GCC unroll 16
-  for (int m = 0; m < rows; ++m) {
+  Vec sums[vectors][rows];
 #pragma GCC unroll 4
-    for (int n = 0; n < vectors; ++n) sums[m][n] = Isa::zero();
+  for (int n = 0; n < vectors; ++n) {
+#pragma GCC unroll 16
+    for (int m = 0; m < rows; ++m) sums[n][m] = Isa::zero();
   }
   const uint8_t* weights = static_cast<const uint8_t*>(task.weights);
   for (int32_t segment = 0; segment < task.segment_count; ++segment) {
@@ -80,28 +101,27 @@ HWFLOW_INLINE void gemm_block(const GemmTask& task, const Finisher<Isa>& finishe
       for (int m = 0; m < rows; ++m) {
         const Vec value = Isa::broadcast(inputs[m] + word * 4);
 #pragma GCC unroll 4
-        for (int n = 0; n < vectors; ++n) sums[m][n] = Dot::dot(sums[m][n], value, line[n]);
+        for (int n = 0; n < vectors; ++n) sums[n][m] = Dot::dot(sums[n][m], value, line[n]);
       }
     }
   }
-  const int kind = task.finish.kind;
 #pragma GCC unroll 4
   for (int n = 0; n < vectors; ++n) {
-    const int left = task.channels - n * Isa::lanes;
-    const int count = left < Isa::lanes ? left : Isa::lanes;
-    const Vec biases = Isa::load(task.biases + n * Isa::lanes);
+    finisher.template complete<rows>(sums[n], Isa::load(task.biases + n * Isa::lanes));
+  }
 #pragma GCC unroll 16
-    for (int m = 0; m < rows; ++m) {
-      finisher.store(pixels[m].output, n * Isa::lanes, finisher.sums(sums[m][n], biases), count,
-                     kind);
-    }
+  for (int m = 0; m < rows; ++m) {
+    Vec line[vectors];
+#pragma GCC unroll 4
+    for (int n = 0; n < vectors; ++n) line[n] = sums[n][m];
+    finisher.template store_line<vectors>(pixels[m].output, line, task.channels);
   }
 }
 
 // Walks over the pixels in blocks of `most`, then of 4, 2 and 1.
 template <typename Isa, typename Dot, int most, int vectors>
 void gemm_panel(const GemmTask& task) {
-  const Finisher<Isa> finisher(task.finish);
+  const typename Isa::Finish finisher(task.finish);
   int64_t y = task.first / task.width;
   int64_t x = task.first % task.width;
   Pixels pixels[most];
@@ -140,12 +160,12 @@ template <typename Isa>
 void depthwise_pairs(const DepthwiseTask& task) {
   using Vec = typename Isa::Vec;
   const Finisher<Isa> finisher(task.finish);
-  const int kind = task.finish.kind;
   for (int64_t x = 0; x < task.width; ++x) {
+    const int32_t channels = x == task.width - 1 ? task.last_channels : task.channels;
     const uint8_t* input = task.input + x * task.input_pixel;
     uint8_t* output = task.output + x * task.output_pixel;
     const uint8_t* weights = static_cast<const uint8_t*>(task.weights);
-    for (int32_t c = 0; c < task.channels; c += Isa::lanes) {
+    for (int32_t c = 0; c < channels; c += Isa::lanes) {
       Vec sum = Isa::zero();
       for (int32_t tap = 0; tap < task.tap_count; tap += 2) {
         const Vec even = Isa::load_bytes(input + task.taps[tap] + c);
@@ -153,9 +173,9 @@ void depthwise_pairs(const DepthwiseTask& task) {
         sum = Isa::Shorts::dot(sum, Isa::pair(even, odd), Isa::load(weights));
         weights += Isa::lanes * 4;
       }
-      const int left = task.channels - c;
-      finisher.store(output, c, finisher.sums(sum, Isa::load(task.biases + c)),
-                     left < Isa::lanes ? left : Isa::lanes, kind);
+      finisher.template complete<1>(&sum, Isa::load(task.biases + c));
+      const int left = channels - c;
+      finisher.store(output, c, sum, left < Isa::lanes ? left : Isa::lanes);
     }
   }
 }
@@ -164,27 +184,72 @@ template <typename Isa>
 void add_bytes(const AddTask& task) {
   using Vec = typename Isa::Vec;
   const Finisher<Isa> finisher(task.finish);
-  const auto left_shift = Isa::count(task.left_shift);
-  const auto right_shift = Isa::count(task.right_shift);
+  const Vec left_shift = Isa::set(task.left_shift);
+  const Vec right_shift = Isa::set(task.right_shift);
   const Vec constant = Isa::set(task.constant);
   for (int64_t i = 0; i < task.count; i += Isa::lanes) {
     const Vec left = Isa::shift_left(Isa::load_bytes(task.left + i), left_shift);
     const Vec right = Isa::shift_left(Isa::load_bytes(task.right + i), right_shift);
+    Vec sum = Isa::add(left, right);
+    finisher.template complete<1>(&sum, constant);
     const int64_t rest = task.count - i;
-    finisher.store(task.output, i, Isa::add(Isa::add(left, right), constant),
-                   rest < Isa::lanes ? static_cast<int>(rest) : Isa::lanes, task.finish.kind);
+    finisher.store(task.output, i, sum, rest < Isa::lanes ? static_cast<int>(rest) : Isa::lanes);
   }
 }
 
-// These the compiler makes vectors of.
-void maximum_bytes(uint8_t* __restrict result, const uint8_t* __restrict values, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) result[i] = result[i] > values[i] ? result[i] : values[i];
+template <typename Isa, typename Dot, int items>
+int64_t peak_products(int64_t rounds) {
+  constexpr int sums = 12;
+  typename Isa::Vec sum[sums];
+  typename Isa::Vec value = Isa::set(0x01010101);
+#pragma GCC unroll 16
+  for (int i = 0; i < sums; ++i) sum[i] = Isa::set(i);
+  for (int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 16
+    for (int i = 0; i < sums; ++i) sum[i] = Dot::dot(sum[i], value, value);
+    asm volatile("" : "+x"(value));
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < sums; ++i) asm volatile("" : "+x"(sum[i]));
+  return rounds * sums * Isa::lanes * items;
 }
 
-void accumulate_bytes(int32_t* __restrict sums, const uint8_t* __restrict values, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) sums[i] += values[i];
+// Channels in vectors of bytes, every pixel of the window in turn.
+template <typename Isa>
+void maximum_of_window(const WindowTask& task) {
+  uint8_t* output = static_cast<uint8_t*>(task.output);
+  for (int64_t c = 0; c < task.channels; c += Isa::lanes * 4) {
+    typename Isa::Vec most = Isa::load(task.input + c);
+    for (int64_t y = 0; y < task.rows; ++y) {
+      const uint8_t* pixel = task.input + y * task.row + c;
+      for (int64_t x = 0; x < task.columns; ++x) {
+        most = Isa::maximum_bytes(most, Isa::load(pixel));
+        pixel += task.pixel;
+      }
+    }
+    const int64_t left = task.channels - c;
+    Isa::store_raw(output + c, most, left < Isa::lanes * 4 ? static_cast<int>(left) : Isa::lanes * 4);
+  }
 }
 
+template <typename Isa>
+void sum_of_window(const WindowTask& task) {
+  uint8_t* output = static_cast<uint8_t*>(task.output);
+  for (int64_t c = 0; c < task.channels; c += Isa::lanes) {
+    typename Isa::Vec sum = Isa::zero();
+    for (int64_t y = 0; y < task.rows; ++y) {
+      const uint8_t* pixel = task.input + y * task.row + c;
+      for (int64_t x = 0; x < task.columns; ++x) {
+        sum = Isa::add(sum, Isa::load_bytes(pixel));
+        pixel += task.pixel;
+      }
+    }
+    const int64_t left = task.channels - c;
+    Isa::store_sums(output + c * 4, sum, left < Isa::lanes ? static_cast<int>(left) : Isa::lanes);
+  }
+}
+
+// The compiler makes vectors of this.
 void widen_bytes(int16_t* __restrict result, const uint8_t* __restrict values, int64_t count,
                  int32_t bias) {
   for (int64_t i = 0; i < count; ++i) result[i] = static_cast<int16_t>(values[i] - bias);

@@ -20,7 +20,7 @@ class Add final : public Operation {
     }
     Tensor tensor;
     tensor.shape = sources[0]->shape;
-    const std::int64_t unit = sources[0]->format.fraction_bits() + shifts_[0];
+    const std::int64_t unit = shifted_unit(*sources[0], shifts_[0]);
     const auto channels = static_cast<std::size_t>(tensor.shape.channels);
     tensor.interval.low.assign(channels, 0);
     tensor.interval.high.assign(channels, 0);
@@ -31,7 +31,7 @@ class Add final : public Operation {
         throw ProgramError("cannot add shapes " + tensor.shape.text() + " and " +
                            source.shape.text());
       }
-      if (source.format.fraction_bits() + shifts_[i] != unit) {
+      if (shifted_unit(source, shifts_[i]) != unit) {
         throw ProgramError("its shifts do not align its inputs");
       }
       for (std::size_t c = 0; c < channels; ++c) {

@@ -19,7 +19,7 @@ class Concatenate final : public Operation {
     }
     Tensor tensor;
     tensor.shape = {sources[0]->shape.height, sources[0]->shape.width, 0};
-    const std::int64_t unit = sources[0]->format.fraction_bits() + shifts_[0];
+    const std::int64_t unit = shifted_unit(*sources[0], shifts_[0]);
     for (std::size_t i = 0; i < sources.size(); ++i) {
       const Tensor& source = *sources[i];
       require_undivided(source);
@@ -32,7 +32,7 @@ class Concatenate final : public Operation {
         tensor.interval.low.push_back(shifted(source.interval.low[c], shifts_[i]));
         tensor.interval.high.push_back(shifted(source.interval.high[c], shifts_[i]));
       }
-      if (source.format.fraction_bits() + shifts_[i] != unit) {
+      if (shifted_unit(source, shifts_[i]) != unit) {
         throw ProgramError("its shifts do not align its inputs");
       }
     }

@@ -231,13 +231,20 @@ class Depthwise {
     const auto taps = static_cast<std::int64_t>(taps_.size());
     taps_.resize(static_cast<std::size_t>((taps + 3) / 4 * 4), 0);
     const std::int64_t chunk = kernels.interleaves ? 64 : kernels.lanes;
-    const std::int64_t channels = (conv.filters + chunk - 1) / chunk * chunk;
+    const std::int64_t item = item_size(sink_.view.storage);
+    // Few channels without gaps: as many pixels as fill a vector are taken for one.
+    const bool dense = conv.stride_x == 1 && in_.pixel_stride == conv.filters &&
+                       sink_.view.pixel_stride == conv.filters * item;
+    const std::int64_t pixels = dense && chunk % conv.filters == 0 ? chunk / conv.filters : 1;
+    const std::int64_t items = pixels * conv.filters;
+    const std::int64_t channels = (items + chunk - 1) / chunk * chunk;
     const auto padded = static_cast<std::int64_t>(taps_.size());
     weights_ = Packed(channels * padded * (kernels.interleaves ? 1 : 2));
     biases_.assign(static_cast<std::size_t>(channels), 0);
-    for (std::int64_t c = 0; c < conv.filters; ++c) {
-      const std::int64_t block = c / chunk * chunk * padded;
-      const std::int64_t in_block = c % chunk;
+    for (std::int64_t i = 0; i < items; ++i) {
+      const std::int64_t c = i % conv.filters;
+      const std::int64_t block = i / chunk * chunk * padded;
+      const std::int64_t in_block = i % chunk;
       for (std::int64_t tap = 0; tap < taps; ++tap) {
         const std::int64_t weight = conv.weight(0, tap, 0, c);
         if (kernels.interleaves) {
@@ -251,13 +258,15 @@ class Depthwise {
           weights_.as<std::int16_t>()[at] = static_cast<std::int16_t>(weight);
         }
       }
-      biases_[static_cast<std::size_t>(c)] = corrected_bias(conv, c, bias_of(in_.storage));
+      biases_[static_cast<std::size_t>(i)] = corrected_bias(conv, c, bias_of(in_.storage));
     }
-    task_.input_pixel = conv.stride_x * in_.pixel_stride;
+    task_.input_pixel = pixels * conv.stride_x * in_.pixel_stride;
     task_.tap_count = static_cast<std::int32_t>(padded);
-    task_.channels = static_cast<std::int32_t>(conv.filters);
-    task_.width = out_.width;
-    task_.output_pixel = sink_.view.pixel_stride;
+    task_.channels = static_cast<std::int32_t>(items);
+    task_.width = (out_.width + pixels - 1) / pixels;
+    task_.last_channels =
+        static_cast<std::int32_t>((out_.width - (task_.width - 1) * pixels) * conv.filters);
+    task_.output_pixel = pixels * sink_.view.pixel_stride;
     task_.finish = finish_of(sink_.requantizer,
                              site.requantized != nullptr ? *site.requantized : *site.result);
     task_.finish.product_shift = static_cast<std::int32_t>(conv.product_shift);

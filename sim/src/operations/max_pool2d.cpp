@@ -1,5 +1,4 @@
 // Maximum over windows; padding never wins.
-#include <cstring>
 #include <limits>
 
 #include "hwflow/target.hpp"
@@ -49,14 +48,9 @@ class MaxPool2D final : public Operation {
         const Range rows = pool.rows(y, in.shape);
         for (std::int64_t x = 0; x < out.shape.width; ++x) {
           const Range columns = pool.columns(x, in.shape);
-          std::uint8_t* result = at(out, y, x);
-          std::memcpy(result, at(in, rows.first, columns.first),
-                      static_cast<std::size_t>(in.shape.channels));
-          for (std::int64_t iy = rows.first; iy < rows.last; ++iy) {
-            for (std::int64_t ix = columns.first; ix < columns.last; ++ix) {
-              maximum(result, at(in, iy, ix), in.shape.channels);
-            }
-          }
+          maximum({at(in, rows.first, columns.first), in.row_stride, in.pixel_stride,
+                   rows.last - rows.first, columns.last - columns.first, in.shape.channels,
+                   at(out, y, x)});
         }
       }
     });

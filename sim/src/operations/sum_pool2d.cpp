@@ -50,7 +50,7 @@ class SumPool2D final : public Operation {
     const Sink sink = site.sink;
     const Shape out = site.result->shape;
     const Pool2D pool = pool_;
-    const auto accumulate = target.kernels->accumulate;
+    const auto sum = target.kernels->sum;
     return one_step(out.height, [=](const Context& context, std::int64_t first,
                                     std::int64_t last) {
       std::vector<std::int32_t> sums(static_cast<std::size_t>(in.shape.channels));
@@ -59,16 +59,13 @@ class SumPool2D final : public Operation {
         const Range rows = pool.rows(y, in.shape);
         for (std::int64_t x = 0; x < out.width; ++x) {
           const Range columns = pool.columns(x, in.shape);
+          sum({reinterpret_cast<const std::uint8_t*>(context.arena +
+                                                     in.at(rows.first, columns.first)),
+               in.row_stride, in.pixel_stride, rows.last - rows.first,
+               columns.last - columns.first, in.shape.channels, sums.data()});
           const std::int64_t pixels = (rows.last - rows.first) * (columns.last - columns.first);
-          std::fill(sums.begin(), sums.end(),
-                    -static_cast<std::int32_t>(pixels * bias_of(in.storage)));
-          for (std::int64_t iy = rows.first; iy < rows.last; ++iy) {
-            for (std::int64_t ix = columns.first; ix < columns.last; ++ix) {
-              accumulate(sums.data(),
-                         reinterpret_cast<const std::uint8_t*>(context.arena + in.at(iy, ix)),
-                         in.shape.channels);
-            }
-          }
+          const auto excess = static_cast<std::int32_t>(pixels * bias_of(in.storage));
+          for (auto& value : sums) value -= excess;
           std::copy(sums.begin(), sums.end(), values.begin());
           sink.write(context, y, x, 1, values.data());
         }
