@@ -1,0 +1,125 @@
+"""From a QKeras model to the integer graph: what is named, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwflow.errors import DesignError
+from hwflow.fixed_point import FixedPoint
+from hwflow.opset import Conv2D, Requantize
+from hwflow.quantize.lower import lower
+
+keras = pytest.importorskip("keras")
+qkeras = pytest.importorskip("qkeras")
+L = keras.layers
+
+
+def bits(width: int, integer: int = 0, **options: Any) -> Any:
+    return qkeras.quantized_bits(width, integer, alpha=1.0, **options)
+
+
+def conv(name: str, filters: int = 2, **options: Any) -> Any:
+    options = {"kernel_quantizer": bits(4), "bias_quantizer": bits(6, 2), **options}
+    return qkeras.QConv2D(filters, 3, name=name, **options)
+
+
+def entry(shape: tuple[int, ...] = (6, 6, 2)) -> tuple[Any, Any]:
+    image = keras.Input(shape, name="image")
+    return image, qkeras.QActivation(bits(8, 2), name="image_quantized")(image)
+
+
+def test_a_convolution_with_its_own_activation_has_an_accumulator() -> None:
+    image, x = entry()
+    x = conv("fused", activation=qkeras.quantized_relu(5, 2))(x)
+    graph = lower(keras.Model(image, x), "g")
+    assert list(graph.tensors) == ["image_quantized", "fused_accumulator", "fused"]
+    assert graph.outputs == ("fused",)
+    made = graph.operation("fused_accumulator")
+    assert isinstance(made, Conv2D)
+    assert made.weight_format == FixedPoint(4, 1)
+    assert graph.tensors["fused_accumulator"].format.fraction_bits == 5 + 3
+    relu = graph.operation("fused")
+    assert isinstance(relu, Requantize)
+    assert relu.format == FixedPoint(5, 2, False)
+
+
+def test_biases_finer_than_the_products_shift_the_products() -> None:
+    image, x = entry()
+    layer = conv("c", bias_quantizer=bits(14, 1))
+    x = layer(x)
+    rng = np.random.default_rng(0)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    graph = lower(keras.Model(image, x), "g")
+    made = graph.operation("c")
+    assert isinstance(made, Conv2D)
+    assert made.product_shift == (14 - 1 - 1) - (5 + 3)
+    assert graph.tensors["c"].format.fraction_bits == 12
+    expected = FixedPoint(14, 2).quantize(layer.get_weights()[1])
+    np.testing.assert_array_equal(made.biases, expected)
+
+
+def test_layers_without_a_bias_have_zeros() -> None:
+    image, x = entry()
+    graph = lower(keras.Model(image, conv("c", use_bias=False)(x)), "g")
+    made = graph.operation("c")
+    assert isinstance(made, Conv2D)
+    assert made.biases.tolist() == [0, 0]
+
+
+def test_everything_that_cannot_be_lowered_is_named_at_once() -> None:
+    image, x = entry()
+    a = conv("no_kernel", kernel_quantizer=None)(x)
+    b = conv("no_bias", bias_quantizer=None)(x)
+    c = conv("auto", kernel_quantizer=qkeras.quantized_bits(4, 0, alpha="auto"))(x)
+    d = conv("dilated", dilation_rate=2)(x)
+    e = L.UpSampling2D(name="up")(x)
+    f = L.Conv2D(2, 3, name="plain")(x)
+    g = qkeras.QActivation("quantized_tanh(4)", name="tanh")(x)
+    model = keras.Model(image, [a, b, c, d, e, f, g])
+    with pytest.raises(DesignError) as caught:
+        lower(model, "g")
+    wanted = [
+        "the kernel of layer 'no_kernel' has no quantizer",
+        "the bias of layer 'no_bias' has no quantizer",
+        "the kernel of layer 'auto': alpha must be a constant power of two, not 'auto'",
+        "layer 'dilated': dilated",
+        "layer 'up' (UpSampling2D): has no integer equivalent; supported are",
+        "layer 'plain' (Conv2D): has no integer equivalent",
+        "layer 'tanh': the quantizer quantized_tanh is not supported",
+    ]
+    assert len(caught.value.faults) == len(wanted)
+    for text in wanted:
+        assert text in str(caught.value)
+
+
+def test_an_input_that_is_not_quantized_is_refused() -> None:
+    image = keras.Input((6, 6, 2), name="image")
+    with pytest.raises(DesignError, match="layer 'c' reads the input, which is not quantized"):
+        lower(keras.Model(image, conv("c")(image)), "g")
+
+
+def test_an_output_of_average_pooling_must_be_quantized() -> None:
+    image, x = entry()
+    x = L.GlobalAveragePooling2D(name="mean")(x)
+    with pytest.raises(DesignError, match="output 'mean' of average pooling is not quantized"):
+        lower(keras.Model(image, x), "g")
+
+
+def test_padding_is_for_convolutions_alone() -> None:
+    image, x = entry()
+    x = L.MaxPooling2D(2, name="pool")(L.ZeroPadding2D(1, name="pad")(x))
+    with pytest.raises(DesignError, match="layer 'pad': only a convolution can read zero padding"):
+        lower(keras.Model(image, x), "g")
+
+
+def test_what_follows_a_refused_layer_is_not_a_fault_of_its_own() -> None:
+    image, x = entry()
+    x = L.UpSampling2D(name="up")(x)
+    x = conv("after")(x)
+    with pytest.raises(DesignError) as caught:
+        lower(keras.Model(image, qkeras.QActivation(bits(4), name="quantized")(x)), "g")
+    assert len(caught.value.faults) == 1
+    assert "'up'" in str(caught.value)
