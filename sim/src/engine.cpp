@@ -237,15 +237,29 @@ void Engine::import_image(const Plan& plan, const ImageArray& array, std::int64_
   const std::int64_t low = format.minimum();
   const std::int64_t high = format.maximum();
   const std::int64_t row = view.shape.width * view.shape.channels;
+  const auto refuse_if = [&](bool outside) {
+    if (!outside) return;
+    throw InputError("input '" + program_.operations[array.operation]->name +
+                     "' leaves its range of " + std::to_string(low) + " to " +
+                     std::to_string(high));
+  };
+  if (array.item_bytes == 1 && !array.is_signed && view.storage == Storage::kU8) {
+    for (std::int64_t y = 0; y < view.shape.height; ++y) {
+      const std::byte* from = array.data + image * view.shape.size() + y * row;
+      const auto* bytes = reinterpret_cast<const std::uint8_t*>(from);
+      bool outside = false;
+      for (std::int64_t i = 0; i < row; ++i) outside |= bytes[i] > high;
+      refuse_if(outside);
+      std::memcpy(worker.arena.data() + view.at(y, 0), from, static_cast<std::size_t>(row));
+    }
+    return;
+  }
   std::vector<std::int64_t> values(static_cast<std::size_t>(row));
   for (std::int64_t y = 0; y < view.shape.height; ++y) {
     widen_items(array, image * view.shape.size() + y * row, row, values.data());
-    const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
-    if (*least < low || *greatest > high) {
-      throw InputError("input '" + program_.operations[array.operation]->name +
-                       "' leaves its range of " + std::to_string(low) + " to " +
-                       std::to_string(high));
-    }
+    bool outside = false;
+    for (const std::int64_t value : values) outside |= value < low || value > high;
+    refuse_if(outside);
     view.store(worker.arena.data(), y, 0, view.shape.width, values.data());
   }
 }
