@@ -28,9 +28,11 @@ from hwflow.opset import (
     Concatenate,
     Conv2D,
     Input,
+    Multiply,
     Operation,
     Requantize,
     SumPool2D,
+    Table,
     Tensor,
 )
 
@@ -73,8 +75,8 @@ class IntegerGraph:
     ) -> IntegerGraph:
         """Infers and proves the format of every tensor from the operations.
 
-        Formats that lose bits stand in the operations (`Input`, `Requantize`); every other format
-        is the narrowest that interval arithmetic over the actual weights allows.
+        Formats that lose bits stand in the operations (`Input`, `Requantize`, `Table`); every other
+        format is the narrowest that interval arithmetic over the actual weights allows.
 
         Raises:
             DesignError: for duplicated or unknown names, shapes that do not fit, units that do not
@@ -271,6 +273,11 @@ def _infer(operation: Operation, sources: list[Tensor]) -> Tensor:
         return Tensor(shape, operation.format, 1, interval)
     if divisors != {1}:
         raise ValueError("a sum of average pooling must be requantized first")
+    if isinstance(operation, Table):
+        declared = sources[0].format
+        if (operation.values.size, operation.is_signed) != (1 << declared.width, declared.signed):
+            raise ValueError(f"its table is not one of every value of {declared}")
+        return Tensor(shape, operation.format, 1, interval)
     fraction_bits = sources[0].format.fraction_bits
     divisor = 1
     if isinstance(operation, Conv2D):
@@ -283,6 +290,8 @@ def _infer(operation: Operation, sources: list[Tensor]) -> Tensor:
         if len(units) != 1:
             raise ValueError(f"shifts {operation.shifts} do not align its inputs")
         fraction_bits = units.pop()
+    elif isinstance(operation, Multiply):
+        fraction_bits += sources[1].format.fraction_bits
     elif isinstance(operation, SumPool2D):
         divisor = operation.window[0] * operation.window[1]
     low, high = int(interval.low.min()), int(interval.high.max())

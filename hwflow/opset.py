@@ -448,6 +448,74 @@ class Concatenate(Operation):
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Multiply(Operation):
+    """Product of two tensors; the second may be a single pixel, which scales every pixel.
+
+    Squeeze-and-excitation gates a feature map so. The unit is the product of the units.
+    """
+
+    kind: ClassVar[str] = "multiply"
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        first, second = shapes
+        if second not in (first, (1, 1, first[2])):
+            raise ValueError(f"{self.name}: cannot multiply shapes {first} and {second}")
+        return first
+
+    def evaluate(self, *tensors: IntArray) -> IntArray:
+        first, second = tensors
+        return np.asarray(first * second)
+
+    def interval(self, *intervals: Interval) -> Interval:
+        first, second = intervals
+        corners = [a * b for a in (first.low, first.high) for b in (second.low, second.high)]
+        return Interval(np.min(corners, axis=0), np.max(corners, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Operation):
+    """A function of one value as a list of its results for every value that there can be.
+
+    Attributes:
+        values: raw results, shape `(2**width,)` for an input of `width` bits: that of the least raw
+            integer of the input's format first (`-2**(width - 1)` where it is signed, else 0).
+        format: of the results.
+        is_signed: whether the input's format is signed.
+    """
+
+    values: npt.NDArray[np.int64]
+    format: FixedPoint
+    is_signed: bool
+    kind: ClassVar[str] = "table"
+
+    @property
+    def offset(self) -> int:
+        """What is added to a raw input to find its entry."""
+        return self.values.size // 2 if self.is_signed else 0
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        if self.values.min() < self.format.minimum or self.values.max() > self.format.maximum:
+            raise ValueError(f"its results leave the range of {self.format}")
+        return shape
+
+    def evaluate(self, *tensors: IntArray) -> IntArray:
+        (tensor,) = tensors
+        return np.asarray(self.values[tensor + self.offset])
+
+    def interval(self, *intervals: Interval) -> Interval:
+        (interval,) = intervals
+        reach = [
+            self.values[low + self.offset : high + self.offset + 1]
+            for low, high in zip(interval.low, interval.high, strict=True)
+        ]
+        return Interval(
+            np.array([values.min() for values in reach]),
+            np.array([values.max() for values in reach]),
+        )
+
+
 @dataclass(frozen=True)
 class Tensor:
     """The result of an operation.

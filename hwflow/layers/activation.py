@@ -12,13 +12,14 @@ from hwflow.layers.base import (
     QuantizedBuilder,
     Rectification,
 )
+from hwflow.layers.elementwise import FUNCTIONS, tabulated
 from hwflow.layers.rectification import MAXIMA, absorbed
 from hwflow.opset import Input, Requantize
 
 
 def _check(node: FloatNode) -> str | None:
     if node.kind == "Activation":
-        if node.config["activation"] not in (*MAXIMA, "linear"):
+        if node.config["activation"] not in (*MAXIMA, *FUNCTIONS):
             return f"activation {node.config['activation']!r} is not supported"
         return None
     maximum = node.config.get("max_value")
@@ -49,6 +50,9 @@ def _maximum(node: FloatNode) -> float | None:
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
     what = f"layer {layer.name!r}"
+    expression = context.expression(inputs[0])
+    if expression is not None:
+        return tabulated(layer, expression, context)
     source, rectification = context.take_rectification(inputs[0])
     target, maximum = absorbed(context.format_of(layer.quantizer, what), rectification)
     tensor = context.tensor(source)

@@ -54,6 +54,26 @@ class Rectification:
         greatest = int(target.quantize(self.maximum))
         return greatest if greatest < target.maximum else None
 
+    def evaluate(self, values: Any) -> Any:
+        """The ReLU of float values of any shape."""
+        import tensorflow as tf
+
+        high = float("inf") if self.maximum is None else self.maximum
+        return tf.clip_by_value(values, 0.0, high)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A function of a single quantized tensor, element by element.
+
+    Attributes:
+        source: the tensor.
+        evaluate: the layers' own function, from values of any shape to as many.
+    """
+
+    source: str
+    evaluate: Callable[[Any], Any]
+
 
 class QuantizedBuilder(Protocol):
     """Hands a layer kind what it needs to add itself to the QKeras model."""
@@ -98,6 +118,15 @@ class LoweringContext(Protocol):
     def rectify(self, layer: str, source: str, rectification: Rectification) -> str:
         """Announces a ReLU layer, which quantizers that read it absorb."""
 
+    def expression(self, name: str) -> Expression | None:
+        """What a layer computes of a single tensor, if it is no tensor of the graph itself."""
+
+    def as_expression(self, name: str) -> Expression:
+        """The same for any layer; a tensor of the graph is its own expression."""
+
+    def express(self, layer: str, expression: Expression) -> str:
+        """Announces a layer that quantizers tabulate."""
+
 
 @dataclass(frozen=True)
 class LayerKind:
@@ -109,6 +138,7 @@ class LayerKind:
         quantized_classes: Keras and QKeras classes that `lower` takes.
         computes: whether its output has more bits than its input, so that it must be quantized.
         is_activation: whether a format is declared for its output.
+        reads_quantized: whether it can read nothing but tensors that have a declared format.
         weights: roles of its weights, in the order in which Keras stores them.
         check: returns what about a float node cannot be built, or nothing.
         quantize: adds the layer to the QKeras model: (node, input tensors, builder) -> tensor.
@@ -122,6 +152,7 @@ class LayerKind:
     lower: Callable[[Any, Sequence[str], LoweringContext], str]
     computes: bool = False
     is_activation: bool = False
+    reads_quantized: bool = False
     weights: tuple[str, ...] = ()
     check: Callable[[FloatNode], str | None] = field(default=lambda node: None)
 

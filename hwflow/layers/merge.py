@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwflow.layers.base import FloatNode, LayerKind, LoweringContext
+from hwflow.layers.elementwise import deferred
 
 
 def alignment(inputs: Sequence[str], context: LoweringContext) -> tuple[int, ...]:
@@ -35,6 +36,8 @@ def merge_kind(name: str, class_name: str, operation: type, *, computes: bool) -
         return getattr(keras.layers, class_name)(name=node.name)(list(inputs))
 
     def lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
+        if computes and any(context.expression(name) is not None for name in inputs):
+            return deferred(layer, inputs, context)
         return context.add(operation(layer.name, tuple(inputs), alignment(inputs, context)))
 
     return LayerKind(

@@ -12,6 +12,7 @@ from typing import Any
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, Overflow, Rounding
 from hwflow.layers.base import FloatNode, LayerKind, LoweringContext, Rectification
+from hwflow.layers.elementwise import deferred
 from hwflow.opset import Requantize, Tensor
 
 MAXIMA = {"relu": None, "relu6": 6.0}
@@ -19,6 +20,8 @@ MAXIMA = {"relu": None, "relu6": 6.0}
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
+    if context.expression(inputs[0]) is not None:
+        return deferred(layer, inputs, context)
     if type(layer).__name__ == "ReLU":
         if float(layer.negative_slope or 0) or float(layer.threshold or 0):
             raise DesignError(
@@ -30,7 +33,7 @@ def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
         if activation == "linear":
             return inputs[0]
         if activation not in MAXIMA:
-            raise DesignError(f"layer {layer.name!r}: activation {activation!r} is not supported")
+            return deferred(layer, inputs, context)
         maximum = MAXIMA[activation]
     return context.rectify(layer.name, inputs[0], Rectification(maximum))
 

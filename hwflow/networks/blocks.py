@@ -75,3 +75,26 @@ def strided_padding(size: tuple[int, int], kernel: int) -> tuple[tuple[int, int]
     half = kernel // 2
     top, left = (half - (1 - length % 2) for length in size)
     return (top, half), (left, half)
+
+
+def hard_sigmoid(tensor: Any, *, name: str) -> Any:
+    """`relu6(x + 3) / 6`, whose result is layer `name`; the shape stays.
+
+    Source: section 5.2 of MobileNet V3, arXiv:1905.02244.
+    """
+    from tensorflow import keras
+
+    tensor = keras.layers.Rescaling(1.0, offset=3.0, name=f"{name}_shift")(tensor)
+    tensor = keras.layers.ReLU(6.0, name=f"{name}_relu6")(tensor)
+    return keras.layers.Rescaling(1.0 / 6.0, name=name)(tensor)
+
+
+def hard_swish(tensor: Any, *, name: str) -> Any:
+    """`x * relu6(x + 3) / 6`, whose result is layer `name`; the shape stays.
+
+    Source: section 5.2 of MobileNet V3, arXiv:1905.02244.
+    """
+    from tensorflow import keras
+
+    gate = hard_sigmoid(tensor, name=f"{name}_gate")
+    return keras.layers.Multiply(name=name)([tensor, gate])

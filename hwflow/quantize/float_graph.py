@@ -99,7 +99,7 @@ def read(model: Any) -> FloatGraph:
     if faults:
         raise DesignError(faults)
     outputs = tuple(alias[name] for name in model.output_names)
-    return fold_batch_norm(FloatGraph(tuple(nodes), outputs, tuple(notes)))
+    return grouped(fold_batch_norm(FloatGraph(tuple(nodes), outputs, tuple(notes))))
 
 
 def _is_softmax(node: FloatNode) -> bool:
@@ -212,4 +212,65 @@ def _folded(node: FloatNode, norm: FloatNode) -> FloatNode:
         },
         config={**node.config, "use_bias": True},
         source=norm.source,
+    )
+
+
+def grouped(graph: FloatGraph) -> FloatGraph:
+    """Gathers layers that together compute one function of one tensor, element by element.
+
+    A group becomes a node of kind `Elementwise`, named after its last layer; its configuration
+    lists the `steps`: each with the node and layer it stands for, its class, its configuration and
+    the nodes it reads, of which the empty name is the tensor. A ReLU by itself is no group.
+    """
+    groups: dict[str, tuple[str, list[FloatNode]]] = {}  # by last node: the tensor, and the nodes
+    for node in graph.nodes:
+        group = _group(node, groups)
+        if group is not None:
+            groups[node.name] = group
+    kept = {node.name for node in graph.nodes if node.name not in groups}
+    read = {source for node in graph.nodes if node.name in kept for source in node.inputs}
+    ends = {name for name in groups if name in read or name in graph.outputs}
+    for name in list(ends):
+        ends |= {groups[name][0]} & set(groups)  # a lone ReLU below a group
+    nodes: list[FloatNode] = []
+    for node in graph.nodes:
+        if node.name in kept:
+            nodes.append(node)
+        elif node.name in ends:
+            nodes.append(_elementwise(node, *groups[node.name]))
+    return dataclasses.replace(graph, nodes=tuple(nodes))
+
+
+def _group(
+    node: FloatNode, groups: Mapping[str, tuple[str, list[FloatNode]]]
+) -> tuple[str, list[FloatNode]] | None:
+    """The tensor of which a node is a function, and the nodes from there to it."""
+    unary = node.kind in ("Rescaling", "ReLU", "Activation")
+    if not unary and node.kind not in ("Multiply", "Add"):
+        return None
+    sources = {groups[name][0] if name in groups else name for name in node.inputs}
+    within = [groups[name][1] for name in node.inputs if name in groups]
+    if len(sources) != 1 or (not unary and not within):
+        return None
+    nodes = {each.name: each for part in within for each in part}
+    return sources.pop(), [*nodes.values(), node]
+
+
+def _elementwise(end: FloatNode, source: str, nodes: list[FloatNode]) -> FloatNode:
+    plain = {"relu", "relu6", "linear"}
+    if len(nodes) == 1 and (end.kind == "ReLU" or end.config.get("activation") in plain):
+        return end
+    names = {node.name for node in nodes}
+    steps = [
+        {
+            "node": node.name,
+            "name": f"{node.name}_function" if node is end else node.name,
+            "class": node.kind,
+            "config": {key: value for key, value in node.config.items() if key != "name"},
+            "inputs": [name if name in names else "" for name in node.inputs],
+        }
+        for node in nodes
+    ]
+    return dataclasses.replace(
+        end, kind="Elementwise", inputs=(source,), config={"steps": steps}, weights={}
     )

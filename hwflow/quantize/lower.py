@@ -9,7 +9,7 @@ from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.integer_graph import IntegerGraph, infer
 from hwflow.layers import kinds, quantized_kind
 from hwflow.layers.activation import quantized_input
-from hwflow.layers.base import Rectification
+from hwflow.layers.base import Expression, Rectification
 from hwflow.layers.rectification import rectified
 from hwflow.opset import Operation, Padding, Tensor
 from hwflow.quantize import qkeras
@@ -87,6 +87,7 @@ class _Context:
         self.tensors: dict[str, Tensor] = {}
         self.padded: dict[str, tuple[str, Padding]] = {}
         self.rectified: dict[str, tuple[str, Rectification]] = {}
+        self.expressions: dict[str, Expression] = {}
 
     def add(self, operation: Operation) -> str:
         self.tensors[operation.name] = infer(operation, self.tensors)
@@ -96,6 +97,8 @@ class _Context:
     def tensor(self, name: str) -> Tensor:
         if name in self.padded:
             raise DesignError(f"layer {name!r}: only a convolution can read zero padding")
+        if name in self.expressions:
+            raise DesignError(f"layer {name!r}: only a quantizer can read it: add a QActivation")
         if name in self.rectified and name not in self.tensors:
             source, rectification = self.rectified[name]
             self.add(rectified(name, source, self.tensor(source), rectification))
@@ -118,6 +121,21 @@ class _Context:
 
     def rectify(self, layer: str, source: str, rectification: Rectification) -> str:
         self.rectified[layer] = (source, rectification)
+        return layer
+
+    def expression(self, name: str) -> Expression | None:
+        return self.expressions.get(name)
+
+    def as_expression(self, name: str) -> Expression:
+        if name in self.expressions:
+            return self.expressions[name]
+        source, rectification = self.take_rectification(name)
+        if rectification is None:
+            return Expression(name, lambda values: values)
+        return Expression(source, rectification.evaluate)
+
+    def express(self, layer: str, expression: Expression) -> str:
+        self.expressions[layer] = expression
         return layer
 
     def pad(self, layer: str, source: str, padding: Padding) -> str:

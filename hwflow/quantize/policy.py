@@ -108,7 +108,9 @@ def feeds_activation(graph: FloatGraph, node: FloatNode) -> bool:
     """Whether one activation, and nothing else, reads a node's output."""
     consumers = graph.consumers(node.name)
     kind = float_kind(consumers[0].kind) if len(consumers) == 1 else None
-    return kind is not None and kind.is_activation and node.name not in graph.outputs
+    if kind is None or not kind.is_activation or kind.reads_quantized:
+        return False
+    return node.name not in graph.outputs
 
 
 def _grouped(graph: FloatGraph, points: Iterable[Point]) -> tuple[Point, ...]:

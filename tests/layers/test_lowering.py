@@ -10,7 +10,9 @@ from hwflow.fixed_point import FixedPoint, Overflow
 from hwflow.flow import save_keras
 from hwflow.integer_graph import IntegerGraph
 from hwflow.layers.base import Rectification, same_padding
-from hwflow.opset import Conv2D, Input, Requantize
+from hwflow.layers.elementwise import FUNCTIONS
+from hwflow.networks.blocks import hard_swish
+from hwflow.opset import Conv2D, Input, Multiply, Requantize, Table
 from hwflow.quantize.float_graph import read
 from hwflow.quantize.lower import lower
 from tests.support.quantized_chain import (
@@ -18,6 +20,7 @@ from tests.support.quantized_chain import (
     assert_equals_keras,
     pictures,
     quantized,
+    raw_input,
 )
 
 
@@ -313,12 +316,107 @@ def test_a_maximum_that_no_integer_is_worth_is_refused():
         lower(model, "theirs")
 
 
-def test_an_activation_without_integer_equivalent_is_refused():
+def test_a_function_needs_a_quantized_input():
     from keras.layers import Activation
 
     model = qkeras_model(Activation("tanh", name="tanh"), quantizer("quantized_bits(8,0,alpha=1)"))
-    with pytest.raises(DesignError, match=r"layer 'tanh': activation 'tanh' is not supported"):
+    with pytest.raises(DesignError, match=r"'quantizer': the function before it needs a quantized"):
         lower(model, "theirs")
+
+
+def test_a_function_needs_a_quantizer_after_it():
+    from keras.layers import Activation
+
+    model = qkeras_model(quantizer("quantized_bits(8,2,alpha=1)"), Activation("tanh", name="tanh"))
+    with pytest.raises(DesignError, match=r"layer 'tanh': only a quantizer can read it"):
+        lower(model, "theirs")
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_of_keras_is_a_table_of_all_its_inputs(function):
+    from keras import layers
+
+    model = sequence(layers.Activation(function, name="function"), shape=(16, 16, 1))
+    every = np.linspace(-2, 2, 257)[:256].reshape(1, 16, 16, 1).astype(np.float32)
+    made, graph = quantized(model, Widths(inputs=8), every)
+    assert "function" in assert_equals_keras(made, graph, every)
+    (entry,) = (op for op in graph.operations if op.name == "function")
+    if function in ("relu", "linear"):
+        assert isinstance(entry, Requantize)
+    else:
+        assert isinstance(entry, Table)
+        assert entry.values.size == 256
+        assert len(np.unique(graph.evaluate(raw_input(graph, every))["input_quantized"])) == 256
+
+
+def test_layers_that_compute_one_function_become_one_table():
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((5, 5, 3), name="input")
+    conv = layers.Conv2D(4, 3, name="conv")(inputs)
+    swished = hard_swish(conv, name="hswish")
+    squared = layers.Multiply(name="square")([swished, swished])
+    total = layers.Add(name="total")([squared, swished])
+    model = keras.Model(inputs, layers.Conv2D(2, 1, name="head")(total), name="functions")
+    randomly(model)
+    graph = exact(model)
+    assert [op.kind for op in graph.operations] == [
+        *("input", "conv2d", "requantize", "table", "conv2d", "requantize")
+    ]
+
+
+def test_squeeze_and_excite_gates_a_feature_map():
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((5, 4, 6), name="input")
+    gate = layers.GlobalAveragePooling2D(name="mean")(inputs)
+    gate = layers.Reshape((1, 1, 6), name="pixel")(gate)
+    gate = layers.Conv2D(2, 1, activation="swish", name="reduce")(gate)
+    gate = layers.Conv2D(6, 1, activation="sigmoid", name="expand")(gate)
+    model = keras.Model(inputs, layers.Multiply(name="gated")([gate, inputs]), name="gate")
+    randomly(model)
+    graph = exact(model)
+    assert graph.operation("gated").inputs == ("input_quantized", "expand_sigmoid")
+    assert graph.tensors["gated"].shape == (5, 4, 6)
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_a_table_reaches_what_its_inputs_reach(is_signed):
+    declared = FixedPoint(4, 2, signed=is_signed)
+    values = np.arange(16)[::-1] ** 2 % 11
+    graph = IntegerGraph.build(
+        "tables",
+        [
+            Input("x", (), (1, 1, 2), declared),
+            Table("y", ("x",), values=values, format=FixedPoint(4, 4, False), is_signed=is_signed),
+        ],
+        ["y"],
+    )
+    raw = np.arange(declared.minimum, declared.maximum + 1).reshape(-1, 1, 1, 2)
+    found = graph.evaluate({"x": raw})["y"]
+    np.testing.assert_array_equal(found.ravel(), values)
+    assert graph.tensors["y"].interval.high.tolist() == [values.max()] * 2
+    assert graph.tensors["y"].interval.low.tolist() == [0] * 2
+
+
+def test_a_table_of_another_size_than_its_input_is_refused():
+    table = Table(
+        "y", ("x",), values=np.zeros(8, np.int64), format=FixedPoint(4, 4), is_signed=True
+    )
+    with pytest.raises(DesignError, match=r"y: its table is not one of every value of fixed<4,2>"):
+        IntegerGraph.build("tables", [Input("x", (), (1, 1, 1), FixedPoint(4, 2)), table], ["y"])
+
+
+def test_shapes_that_cannot_be_multiplied_are_refused():
+    left = Input("x", (), (2, 2, 3), FixedPoint(4, 2))
+    right = Input("y", (), (1, 2, 3), FixedPoint(4, 2))
+    with pytest.raises(DesignError, match=r"z: cannot multiply shapes \(2, 2, 3\) and"):
+        IntegerGraph.build("product", [left, right, Multiply("z", ("x", "y"))], ["z"])
 
 
 # --- the end of a network ----------------------------------------------------------------------
