@@ -19,6 +19,10 @@ import numpy as np
 from hls4ml.backends import FPGABackend, get_available_backends, register_backend
 from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
 from hls4ml.converters import convert_from_keras_model
+from hls4ml.converters.keras_v2_to_hls import (
+    parse_default_keras_layer,
+    register_keras_v2_layer_handler,
+)
 from hls4ml.model.flow import register_flow
 from hls4ml.model.layers import Input as InputNode
 from hls4ml.model.layers import Layer, register_layer
@@ -26,7 +30,7 @@ from hls4ml.model.optimizer import ModelOptimizerPass
 from hls4ml.model.types import FixedPrecisionType
 from hls4ml.writer.writers import Writer, register_writer
 
-from hwflow.errors import DesignError, Fault, MismatchError
+from hwflow.errors import DesignError, Fault, HwflowError, MismatchError, ToolError
 from hwflow.fixed_point import FixedPoint
 from hwflow.hls import emit, writer
 from hwflow.integer_graph import IntegerGraph
@@ -178,10 +182,17 @@ class HwflowBackend(FPGABackend):  # type: ignore[misc]
         return {"HLSConfig": {}, "IOType": "io_stream", "WriterConfig": {}, **settings}
 
 
+def _parse_elementwise(layer: Any, sources: Any, shapes: Any, reader: Any) -> tuple[Any, Any]:
+    """A layer that hls4ml has no notion of and a table replaces: only its place is told."""
+    parsed = parse_default_keras_layer(layer, sources)
+    return {**parsed, "class_name": "Activation", "activation": "linear"}, list(shapes[0])
+
+
 def _register() -> None:
     if BACKEND.lower() not in [name.lower() for name in get_available_backends()]:
         register_layer("HwflowProcess", HwflowProcess)
         register_writer(BACKEND, HwflowWriter)
+        register_keras_v2_layer_handler("Rescaling", _parse_elementwise)
         register_backend(BACKEND, HwflowBackend)
 
 
@@ -214,22 +225,28 @@ def convert(
     Raises:
         MismatchError: if hls4ml understood another network than the integer graph has.
         DesignError: if a limit of the vendor's tools is exceeded.
+        ToolError: if hls4ml cannot convert the model, with its reason.
     """
     _register()
     with _narrated() as told:
-        converted = convert_from_keras_model(
-            model,
-            project_name=graph.name,
-            output_dir=graph.name,
-            backend=BACKEND,
-            hls_config={"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1}},
-            IntegerGraph=graph,
-            StreamGraph=streams,
-            Titles=titles(graph),
-            ProjectSettings=settings,
-            HlsTool=settings.backend,
-        )
-        converted.config.backend.write(converted)
+        try:
+            converted = convert_from_keras_model(
+                model,
+                project_name=graph.name,
+                output_dir=graph.name,
+                backend=BACKEND,
+                hls_config={"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1}},
+                IntegerGraph=graph,
+                StreamGraph=streams,
+                Titles=titles(graph),
+                ProjectSettings=settings,
+                HlsTool=settings.backend,
+            )
+            converted.config.backend.write(converted)
+        except HwflowError:
+            raise
+        except Exception as error:  # hls4ml raises plain Exceptions for what it does not know
+            raise ToolError(f"hls4ml cannot convert the model: {error}") from error
     read_back(converted, streams)
     files = PlannedFiles()
     for path, text in {**converted.planned_files, **writer.ap_type_files()}.items():
