@@ -119,6 +119,7 @@ class _Mapper:
                 self.fold(stage)
             except DesignError as error:
                 faults += error.faults
+                self.lanes_out[stage.tensor] = 1  # so that all faults are found
         if faults:
             raise DesignError(faults)
         inputs = []
@@ -155,10 +156,11 @@ class _Mapper:
         if isinstance(operation, Conv2D):
             fold = self.convolution_fold(stage, operation)
             self.folds[name] = fold
-            self.lanes_out[stage.tensor] = fold.pe
             is_depthwise = operation.weights.shape[2] == 1 and operation.groups > 1
             multiplier = operation.weights.shape[3] // operation.groups
-            self.lanes_in[name] = fold.pe // multiplier if is_depthwise else fold.simd
+            channels = fold.pe // multiplier  # of a depthwise layer: its multiplier takes cycles
+            self.lanes_out[stage.tensor] = channels if is_depthwise else fold.pe
+            self.lanes_in[name] = channels if is_depthwise else fold.simd
             return
         sources = [self.tensor(source) for source in operation.inputs]
         channels = out.shape[2]
