@@ -21,7 +21,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from hwflow.hls.schedule import SlidingWindow, window_schedule
+from hwflow.plan.process_schedule import window_of, window_ticks
 from hwflow.plan.streams import Process, Stream, StreamGraph
 
 STRAIGHT_DEPTH = 16
@@ -64,23 +64,10 @@ def _needs(process: Process, streams: Mapping[str, Stream]) -> Needs:
         return np.full(outputs, process.settings["pixels"], np.int64)
     if process.kernel != "sliding_window":
         return np.arange(1, outputs + 1, dtype=np.int64)
-    settings = process.settings
-    window = SlidingWindow(
-        settings["in_height"],
-        settings["in_width"],
-        settings["in_channels"],
-        (settings["kernel_height"], settings["kernel_width"]),
-        (settings["stride_height"], settings["stride_width"]),
-        settings["pad_top"],
-        settings["pad_left"],
-        settings["out_height"],
-        settings["out_width"],
-        settings["lanes"],
-        settings["buffer_pixels"],
-    )
-    schedule = window_schedule(window)
-    last_beats = np.arange(1, outputs + 1) * (len(schedule.writes) // outputs) - 1
-    read = np.searchsorted(schedule.reads, schedule.writes[last_beats], side="right")
+    window = window_of(process.settings)
+    reads, writes, _ = window_ticks(window)
+    last_beats = np.arange(1, outputs + 1) * (len(writes) // outputs) - 1
+    read = np.searchsorted(reads, writes[last_beats], side="right")
     pixels: Needs = -(-read // window.folds)
     return pixels
 
@@ -95,10 +82,10 @@ def _demands(
         if len(join.inputs) < 2:
             continue
         for mine, reach in enumerate(reached):
-            side = [reach[name] for name in join.inputs if name in reach]
+            side = [_for_outputs(join, name, reach, needs) for name in join.inputs if name in reach]
             # what this branch feeds too pulls on it by itself: an earlier join has the two meet
             others = [
-                other[name]
+                _for_outputs(join, name, other, needs)
                 for index, other in enumerate(reached)
                 for name in join.inputs
                 if index != mine and name in other and name not in reach
@@ -114,17 +101,28 @@ def _demands(
     return demands
 
 
+def _for_outputs(
+    process: Process, name: str, reach: Mapping[str, Needs], needs: Mapping[str, Needs]
+) -> Needs:
+    """Pixels of a branch that must have been read, through one input, for each output pixel."""
+    wanted = needs[process.name]
+    if process.kernel == "scale" and name == process.inputs[1]:  # its only pixel, for all
+        return np.full(wanted.size, reach[name][0])
+    return reach[name][wanted - 1]
+
+
 def _reach(graph: StreamGraph, branch: str, needs: Mapping[str, Needs]) -> dict[str, Needs]:
     """Pixels of a branch that must have been read for each pixel of every stream below it."""
     found: dict[str, Needs] = {
         branch: np.arange(1, graph.streams[branch].pixels + 1, dtype=np.int64)
     }
     for process in graph.processes:
-        sources = [found[name] for name in process.inputs if name in found]
+        sources = [
+            _for_outputs(process, name, found, needs) for name in process.inputs if name in found
+        ]
         if not sources:
             continue
-        wanted = needs[process.name]
-        total = np.max([source[wanted - 1] for source in sources], axis=0)
+        total = np.max(sources, axis=0)
         for name in process.outputs:
             found[name] = total
     return found

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hwflow.errors import HwflowError
-from hwflow.plan.dataflow import Dataflow, Simulator
+from hwflow.plan.dataflow import FEWEST_FRAMES, Simulator
 from hwflow.plan.fifo import STRAIGHT_DEPTH
 from hwflow.plan.streams import StreamGraph
 
@@ -185,7 +185,7 @@ class _Search:
 
     def keeps(self, change: Mapping[str, int]) -> bool:
         """Whether the interval stays the shortest with some depths changed."""
-        result: Dataflow = self.simulator.run({**self.depths, **change})
+        result = self.simulator.run({**self.depths, **change}, FEWEST_FRAMES)
         return result.interval_cycles == self.target
 
     def reduce(self, names: Sequence[str]) -> None:

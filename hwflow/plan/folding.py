@@ -11,6 +11,7 @@ import functools
 from dataclasses import dataclass
 
 from hwflow.errors import DesignError, Fault
+from hwflow.plan.blocks import bram_18k
 
 DEFAULT_INTERVAL_CYCLES = 1_000_000
 """Cycles between images where the design names neither a reuse factor nor a target: 200 a second
@@ -60,6 +61,10 @@ class Foldable:
         groups: number of channel groups.
         input_width: bits of an input value.
         output_width: bits of an output value.
+        weight_width: bits of a weight.
+        sum_width: bits of the sums.
+        input_pixels: of the input, where a sliding window reads them; else 0.
+        buffer_pixels: that its line buffer holds.
     """
 
     name: str
@@ -70,6 +75,10 @@ class Foldable:
     groups: int
     input_width: int
     output_width: int
+    weight_width: int = 8
+    sum_width: int = 24
+    input_pixels: int = 0
+    buffer_pixels: int = 0
 
     @property
     def is_depthwise(self) -> bool:
@@ -100,9 +109,20 @@ class Foldable:
         total = self.taps * self.inputs * self.filters * self.groups
         return total // fold.multipliers
 
+    def input_lanes(self, fold: Fold) -> int:
+        """Channels in the beats that a fold reads."""
+        return fold.pe // self.filters if self.is_depthwise else fold.simd
+
+    def weight_words(self, fold: Fold) -> int:
+        """Words of the weights' memory, one a cycle of a pixel's work."""
+        return self.reuse_factor(fold)
+
     def cycles(self, fold: Fold) -> int:
-        """Cycles an image at an initiation interval of one."""
-        return self.pixels * self.reuse_factor(fold)
+        """Cycles an image at an initiation interval of one: of the products, or of reading the
+        input if that takes longer.
+        """
+        reading = self.input_pixels * (self.inputs * self.groups // self.input_lanes(fold))
+        return max(self.pixels * self.reuse_factor(fold), reading)
 
     def reuse_factors(self) -> tuple[int, ...]:
         """Every legal reuse factor, ascending."""
@@ -155,12 +175,18 @@ def fold_for_interval(layer: Foldable, interval_cycles: int, input_lanes: int = 
 
     def mismatch(fold: Fold) -> int:
         """Repacks that the beats which arrive need."""
-        lanes = fold.pe if layer.is_depthwise else fold.simd
+        lanes = layer.input_lanes(fold)
         if lanes == input_lanes:
             return 0
         return 1 if lanes % input_lanes == 0 or input_lanes % lanes == 0 else 2
 
-    return min(near, key=lambda fold: (mismatch(fold), fold.multipliers, _squareness(fold)))
+    def blocks(fold: Fold) -> int:
+        """Block RAMs that words of such a width fill."""
+        return bram_18k(layer.weight_words(fold), fold.multipliers * layer.weight_width)
+
+    return min(
+        near, key=lambda fold: (mismatch(fold), blocks(fold), fold.multipliers, _squareness(fold))
+    )
 
 
 def _squareness(fold: Fold) -> tuple[float, int]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import gcd
 from typing import Protocol
 
+import numpy as np
+
 from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import FixedPoint
-from hwflow.hls.schedule import SlidingWindow, window_schedule
+from hwflow.hls.schedule import SlidingWindow
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import (
     Add,
@@ -24,14 +26,17 @@ from hwflow.opset import (
     Input,
     Interval,
     MaxPool2D,
+    Multiply,
     Operation,
     Padding,
     Requantize,
     Shape,
     SumPool2D,
+    Table,
     Tensor,
 )
-from hwflow.plan import fifo, folding, memories
+from hwflow.plan import fifo, fifo_search, folding, memories
+from hwflow.plan.process_schedule import window_iterations
 from hwflow.plan.streams import Memory, Process, Stream, StreamGraph
 
 
@@ -54,6 +59,11 @@ class Choices:
         interval_cycles: cycles an image where no reuse factor is given.
         fastest: fold as little as legal (`strategy: latency`).
         uram_initialisable: whether the device's UltraRAM can hold constants.
+        folds: of convolutions by name, as a plan chose them; they come before everything else.
+        storages: of weights by the convolution's name, as a plan chose them.
+        multipliers: `lut` or `dsp` by the convolution's name, as a plan chose them.
+        simulate_depths: find the depths of the FIFOs by simulation; otherwise they only keep the
+            network from blocking.
     """
 
     for_layer: Callable[[str], LayerChoice]
@@ -61,6 +71,10 @@ class Choices:
     interval_cycles: int = folding.DEFAULT_INTERVAL_CYCLES
     fastest: bool = False
     uram_initialisable: bool = False
+    folds: Mapping[str, folding.Fold] = field(default_factory=dict)
+    storages: Mapping[str, str] = field(default_factory=dict)
+    multipliers: Mapping[str, str] = field(default_factory=dict)
+    simulate_depths: bool = False
 
 
 def map_graph(graph: IntegerGraph, choices: Choices) -> StreamGraph:
@@ -72,8 +86,43 @@ def map_graph(graph: IntegerGraph, choices: Choices) -> StreamGraph:
 
     Raises:
         DesignError: for illegal reuse factors and storages, all of them at once.
+        ToolError: if the depths are to be simulated and the compiled core is missing.
     """
-    return fifo.with_depths(_Mapper(graph, choices).map())
+    mapped = fifo.with_depths(_Mapper(graph, choices).map())
+    return fifo_search.sized(mapped) if choices.simulate_depths else mapped
+
+
+def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
+    """What the folds of a convolution of a graph depend on."""
+    out = _fused(graph).get(operation.name, operation)
+    source, result = graph.tensors[operation.inputs[0]], graph.tensors[out.name]
+    kernel_height, kernel_width, inputs, filters = operation.weights.shape
+    needs_window = kernel_height * kernel_width > 1 or operation.strides != (1, 1)
+    needs_window = needs_window or any(operation.padding)
+    return folding.Foldable(
+        operation.name,
+        pixels=result.shape[0] * result.shape[1],
+        taps=kernel_height * kernel_width,
+        inputs=inputs,
+        filters=filters // operation.groups,
+        groups=operation.groups,
+        input_width=source.format.width,
+        output_width=result.format.width,
+        weight_width=operation.weight_format.width + (not operation.weight_format.signed),
+        sum_width=graph.tensors[operation.name].format.width,
+        input_pixels=source.shape[0] * source.shape[1] if needs_window else 0,
+        buffer_pixels=_buffer_pixels(source.shape, (kernel_height, kernel_width), operation.strides)
+        if needs_window
+        else 0,
+    )
+
+
+def _buffer_pixels(shape: Shape, kernel: tuple[int, int], strides: tuple[int, int]) -> int:
+    """Pixels of a sliding window's line buffer: the window's reach, and the rows that a stride
+    skips, so that they arrive while a row is worked on.
+    """
+    least = (kernel[0] - 1) * shape[1] + kernel[1]
+    return min(least + (strides[0] - 1) * shape[1], shape[0] * shape[1] + least)
 
 
 def identifier(name: str) -> str:
@@ -173,24 +222,19 @@ class _Mapper:
             beats = max(read, beats * taps)
         width = max(source.format.width for source in [*sources, out])
         interval = 1 if self.choices.fastest else self.choices.interval_cycles
-        lanes = folding.lanes_for_interval(
-            channels, beats, interval, width, self.lanes_out[operation.inputs[0]]
-        )
+        given = self.lanes_out[operation.inputs[0]]
+        lanes = folding.lanes_for_interval(channels, beats, interval, width, given)
+        if isinstance(operation, SumPool2D | MaxPool2D):
+            # each lane costs its arithmetic: no more of them than are needed, if one repack does
+            fewest = folding.lanes_for_interval(channels, beats, interval, width, 0)
+            fits = [d for d in folding.divisors(given) if d >= fewest and channels % d == 0]
+            lanes = min(fits, default=fewest)
         self.lanes_in[name] = self.lanes_out[stage.tensor] = lanes
 
     def convolution_fold(self, stage: _Stage, operation: Conv2D) -> folding.Fold:
-        source, out = self.tensor(operation.inputs[0]), self.tensor(stage.tensor)
-        kernel_height, kernel_width, inputs, filters = operation.weights.shape
-        layer = folding.Foldable(
-            operation.name,
-            pixels=out.shape[0] * out.shape[1],
-            taps=kernel_height * kernel_width,
-            inputs=inputs,
-            filters=filters // operation.groups,
-            groups=operation.groups,
-            input_width=source.format.width,
-            output_width=out.format.width,
-        )
+        if operation.name in self.choices.folds:
+            return self.choices.folds[operation.name]
+        layer = foldable(self.graph, operation)
         wanted = self.choices.for_layer(operation.name).reuse_factor
         if wanted is not None:
             if not self.choices.explicit(operation.name):
@@ -329,6 +373,8 @@ class _Mapper:
         lanes = self.lanes_in[operation.name]
         if isinstance(operation, Add | Concatenate):
             return self.join(stage, operation, name, lanes)
+        if isinstance(operation, Multiply):
+            return self.product(stage, operation, name, lanes)
         source = self.tensor(operation.inputs[0])
         stream = self.input_of(operation, 0, lanes)
         if isinstance(operation, Conv2D):
@@ -362,6 +408,8 @@ class _Mapper:
                 maximum=operation.maximum,
             )
             return self.finish(stage, process)
+        if isinstance(operation, Table):
+            return self.table(stage, operation, name, stream)
         raise DesignError(f"{operation.name}: no kernel for {operation.kind!r}")
 
     def finish(self, stage: _Stage, process: Process) -> str:
@@ -394,13 +442,11 @@ class _Mapper:
         source = self.streams[stream]
         shape: Shape = self.tensor(operation.inputs[0]).shape
         out = self.tensor(operation.name).shape
-        least = (kernel[0] - 1) * shape[1] + kernel[1]
-        # room for the rows that a stride skips, so that they arrive while a row is worked on
-        capacity = min(least + (strides[0] - 1) * shape[1], shape[0] * shape[1] + least)
+        capacity = _buffer_pixels(shape, kernel, strides)
         window = SlidingWindow(
             *shape, kernel, strides, padding[0], padding[2], out[0], out[1], source.lanes, capacity
         )
-        iterations = window_schedule(window).iterations
+        iterations = window_iterations(window)
         taps = kernel[0] * kernel[1]
         made = self.new_stream(
             f"{name}_windows",
@@ -473,6 +519,7 @@ class _Mapper:
                 "pe": fold.pe,
             }
         storage = self.choices.for_layer(operation.name).storage
+        storage = self.choices.storages.get(operation.name, storage)
         rom = memories.place(
             "weights",
             words,
@@ -503,6 +550,7 @@ class _Mapper:
             biases=operation.biases,
             weight_format=operation.weight_format,
             multipliers=word_weights,
+            multiplier=self.choices.multipliers.get(operation.name, "auto"),
             **self.sums(stage),  # type: ignore[arg-type]
         )
         return self.finish(stage, process)
@@ -535,6 +583,52 @@ class _Mapper:
             settings,
             cycles,
             **sums,  # type: ignore[arg-type]
+        )
+        return self.finish(stage, process)
+
+    def table(self, stage: _Stage, operation: Table, name: str, stream: str) -> str:
+        """Every value looked up in a table that stands in memory."""
+        shape = self.tensor(operation.name).shape
+        lanes = self.streams[stream].lanes
+        settings = {
+            "pixels": shape[0] * shape[1],
+            "channels": shape[2],
+            "lanes": lanes,
+            "entries": operation.values.size,
+        }
+        cycles = settings["pixels"] * (shape[2] // lanes)
+        # the kernel looks up bit patterns, of which those of negative numbers come last
+        values = np.roll(operation.values, -operation.offset)
+        rom = Memory("table", operation.values.size, lanes * operation.format.width, "lutram")
+        output = (stream_name(stage.tensor),)
+        process = Process(
+            name,
+            "table",
+            operation.name,
+            (stream,),
+            output,
+            settings,
+            cycles,
+            (rom,),
+            table=values,
+        )
+        return self.finish(stage, process)
+
+    def product(self, stage: _Stage, operation: Multiply, name: str, lanes: int) -> str:
+        """The product of two tensors in step, or of a tensor and a gate of one pixel."""
+        streams = tuple(self.input_of(operation, index, lanes) for index in (0, 1))
+        first, second = (self.tensor(source).shape for source in operation.inputs)
+        settings = {"pixels": first[0] * first[1], "channels": first[2], "lanes": lanes}
+        process = Process(
+            name,
+            "multiply" if first == second else "scale",
+            operation.name,
+            streams,
+            (stream_name(stage.tensor),),
+            settings,
+            settings["pixels"] * (first[2] // lanes),
+            multipliers=lanes,
+            **self.sums(stage),  # type: ignore[arg-type]
         )
         return self.finish(stage, process)
 
@@ -592,17 +686,23 @@ class _Mapper:
         raise AssertionError  # the loop returns with the last pair
 
 
-def _stages(graph: IntegerGraph) -> Sequence[_Stage]:
-    """Pairs every requantization with the operation that it alone reads."""
+def _fused(graph: IntegerGraph) -> dict[str, Requantize]:
+    """By the name of an operation: the requantization that alone reads it."""
     fused: dict[str, Requantize] = {}
     for operation in graph.operations:
         if not isinstance(operation, Requantize):
             continue
         source = operation.inputs[0]
         maker = graph.operation(source)
-        fusible = isinstance(maker, Conv2D | SumPool2D | Add | Concatenate)
+        fusible = isinstance(maker, Conv2D | SumPool2D | Add | Multiply | Concatenate)
         if fusible and len(graph.consumers(source)) == 1 and source not in graph.outputs:
             fused[source] = operation
+    return fused
+
+
+def _stages(graph: IntegerGraph) -> Sequence[_Stage]:
+    """Pairs every requantization with the operation that it alone reads."""
+    fused = _fused(graph)
     names = {operation.name for operation in fused.values()}
     return [
         _Stage(operation, fused.get(operation.name))

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from hwflow.errors import DesignError, Fault
+from hwflow.plan.blocks import LUT_DEPTH, bram_18k, luts
 from hwflow.plan.streams import Memory
 
-BRAM_TILINGS = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
-"""Width and depth of a BRAM18's configurations (UG573)."""
-
-LUT_DEPTH = 64
-"""A LUT6 is a 64 x 1 memory (UG574); up to this depth a memory in LUTs needs no multiplexers."""
-
-
-def bram_18k(words: int, width_bits: int) -> int:
-    """BRAM18 blocks of the cheapest tiling."""
-    return min(-(-width_bits // width) * -(-words // depth) for width, depth in BRAM_TILINGS)
-
-
-def luts(words: int, width_bits: int) -> int:
-    """LUTs of a memory built from them."""
-    return -(-words // LUT_DEPTH) * width_bits
+__all__ = ["bram_18k", "luts", "place"]
 
 
 def place(

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwflow.fixed_point import FixedPoint
+from hwflow.plan import blocks
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Stream:
     def size_bits(self) -> int:
         """Bits of the whole FIFO."""
         return self.depth * self.width_bits
+
+    @property
+    def storage(self) -> str:
+        """What holds the beats: `srl` (shift registers) or `bram`."""
+        return blocks.fifo_storage(self.depth, self.width_bits)
 
 
 @dataclass(frozen=True)
@@ -98,8 +104,10 @@ class Process:
         target: format that sums are requantized to.
         divisor: of the sums of average pooling.
         maximum: greatest raw integer of the target where it is below the format's, or nothing.
+        table: raw results of a table, by the bit pattern of the input.
         weight_format: of `weights`.
         multipliers: products a cycle.
+        multiplier: what makes them: `lut`, `dsp`, or `auto` (the tool's choice by their widths).
     """
 
     name: str
@@ -116,8 +124,10 @@ class Process:
     target: FixedPoint | None = None
     divisor: int = 1
     maximum: int | None = None
+    table: npt.NDArray[np.int64] | None = None
     weight_format: FixedPoint | None = None
     multipliers: int = 0
+    multiplier: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +189,7 @@ class StreamGraph:
                     value = [plain(memory) for memory in value]
                 elif item.name == "settings":
                     value = dict(value)
-                if item.name not in ("weights", "biases"):
+                if item.name not in ("weights", "biases", "table"):
                     found[item.name] = list(value) if isinstance(value, tuple) else value
             return found
 

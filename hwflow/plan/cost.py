@@ -1,0 +1,242 @@
+"""Estimates of LUT, FF, DSP, BRAM and UltraRAM: of processes, of streams, and of whole plans.
+
+The figures are those that a C synthesis report gives; implementation usually needs fewer LUTs. The
+rules of multipliers, memories and FIFOs are read from published reports of hls4ml designs; the rest
+is counted from the kernels' code (docs/planner.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hwflow.plan import blocks
+from hwflow.plan.device import Device
+from hwflow.plan.folding import Fold, Foldable
+from hwflow.plan.streams import Memory, Process, Stream, StreamGraph
+
+KINDS = ("lut", "ff", "dsp", "bram_18k", "uram")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What something takes of a device."""
+
+    lut: int = 0
+    ff: int = 0
+    dsp: int = 0
+    bram_18k: int = 0
+    uram: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            self.lut + other.lut,
+            self.ff + other.ff,
+            self.dsp + other.dsp,
+            self.bram_18k + other.bram_18k,
+            self.uram + other.uram,
+        )
+
+    def shares(self, device: Device) -> dict[str, float]:
+        """The share of each kind that a device has."""
+        return {
+            kind: getattr(self, kind) / getattr(device, kind)
+            for kind in KINDS
+            if getattr(device, kind)
+        }
+
+    def to_json(self) -> dict[str, int]:
+        """By kind."""
+        return dataclasses.asdict(self)
+
+
+NOTHING = Resources()
+
+_PRODUCT_LUTS = {6: 23, 7: 33, 8: 40, 9: 50, 10: 62}
+"""LUTs of a product by the bits of its wider operand."""
+
+_SMALL_PRODUCT_LUTS = 5
+"""LUTs of a product whose narrower operand has up to four bits."""
+
+_REQUANTIZATION = 1.6
+"""LUTs of rounding and saturation for each bit of the sum and each two of the output: 60 for a
+channel of 16 to 10 bits, as reports say."""
+
+_CONTROL = {
+    "sliding_window": Resources(lut=450, ff=350),
+    "matrix_vector": Resources(lut=160, ff=140),
+    "depthwise": Resources(lut=160, ff=140),
+}
+_OTHER_CONTROL = Resources(lut=70, ff=60)
+"""Counters, comparisons, handshakes and the start and end of the loop."""
+
+
+def multiplier_impl(wide: int, narrow: int, wanted: str = "auto") -> str:
+    """`lut` or `dsp`: what is wanted, or what the tool would choose."""
+    if wanted in ("lut", "dsp"):
+        return wanted
+    return "dsp" if wide >= 11 and narrow >= 5 else "lut"
+
+
+def multiplier(first: int, second: int, wanted: str = "auto") -> Resources:
+    """One product of operands of these widths, the sign included."""
+    wide, narrow = max(first, second), min(first, second)
+    if multiplier_impl(wide, narrow, wanted) == "dsp":
+        return Resources(dsp=1 if wide <= 27 and narrow <= 18 else 2)
+    if narrow <= 4:
+        return Resources(lut=_SMALL_PRODUCT_LUTS)
+    if wide in _PRODUCT_LUTS:
+        return Resources(lut=_PRODUCT_LUTS[wide])
+    return Resources(lut=_PRODUCT_LUTS[6] if wide < 6 else wide * narrow * 5 // 8)
+
+
+def requantization(sum_width: int, output_width: int, divisor: int = 1) -> Resources:
+    """Shift, rounding and saturation of one lane, and the product that divides."""
+    lut = round(_REQUANTIZATION * (sum_width + 2 * output_width))
+    if divisor == 1:
+        return Resources(lut=lut, ff=sum_width + output_width)
+    tiles = -(-sum_width // 26) * -(-(sum_width + divisor.bit_length()) // 17)
+    return Resources(lut=lut + 2 * sum_width, ff=4 * sum_width, dsp=tiles)
+
+
+def memory(words: int, width_bits: int, storage: str) -> Resources:
+    """A read-only memory or a buffer."""
+    if storage == "bram":
+        return Resources(bram_18k=blocks.bram_18k(words, width_bits), ff=width_bits)
+    if storage == "uram":  # 4096 x 72 (UG573)
+        return Resources(uram=-(-words // 4096) * -(-width_bits // 72), ff=width_bits)
+    return Resources(lut=blocks.luts(words, width_bits), ff=width_bits)
+
+
+def auto_storage(words: int, width_bits: int) -> str:
+    """What `memories.place` chooses for a buffer or ROM."""
+    from hwflow.plan.memories import place
+
+    return place("buffer", words, width_bits).storage
+
+
+def convolution(layer: Foldable, fold: Fold, impl: str, storage: str) -> Resources:
+    """The engine of a convolution, without its sliding window.
+
+    Args:
+        layer: its shape and widths.
+        fold: how it is folded.
+        impl: `lut`, `dsp` or `auto` for its products.
+        storage: of its weights: `bram`, `lutram` or `uram`.
+    """
+    lanes = fold.pe
+    products = fold.multipliers
+    one = multiplier(layer.input_width, layer.weight_width, impl)
+    product_bits = layer.input_width + layer.weight_width
+    simd = 1 if layer.is_depthwise else fold.simd
+    adders = lanes * ((simd - 1) * (product_bits + 2) + layer.sum_width)
+    words = layer.weight_words(fold)
+    bias_words = layer.filters * layer.groups // lanes
+    total = _CONTROL["matrix_vector"] + Resources(
+        lut=products * one.lut + adders,
+        ff=2 * products * product_bits + lanes * layer.sum_width,
+        dsp=products * one.dsp,
+    )
+    total += memory(words, products * layer.weight_width, storage)
+    total += memory(bias_words, lanes * layer.sum_width, "lutram")
+    rounding = requantization(layer.sum_width, layer.output_width)
+    total += Resources(lut=lanes * rounding.lut, ff=lanes * rounding.ff)
+    if not layer.is_depthwise and layer.filters > lanes:  # the beats kept for the other folds
+        kept = layer.taps * (layer.inputs // simd)
+        width = simd * layer.input_width
+        total += memory(kept, width, auto_storage(kept, width))
+    return total
+
+
+def window(words: int, width_bits: int, storage: str) -> Resources:
+    """A sliding window and its line buffer."""
+    muxes = Resources(lut=width_bits, ff=2 * width_bits)
+    return _CONTROL["sliding_window"] + muxes + memory(words, width_bits, storage)
+
+
+def foldable_of(process: Process, streams: Mapping[str, Stream]) -> tuple[Foldable, Fold]:
+    """What a convolution's process was folded from, and how."""
+    settings = process.settings
+    assert process.accumulator is not None
+    source, out = streams[process.inputs[0]], streams[process.outputs[0]]
+    is_depthwise = process.kernel == "depthwise"
+    groups = settings["channels"] if is_depthwise else settings["groups"]
+    shape = Foldable(
+        process.layer,
+        settings["pixels"],
+        settings["taps"],
+        1 if is_depthwise else settings["in_channels"] // groups,
+        settings["multiplier"] if is_depthwise else settings["out_channels"] // groups,
+        groups,
+        source.format.width,
+        out.format.width,
+        process.memories[0].width_bits // process.multipliers,
+        process.accumulator.width,
+    )
+    simd = 1 if is_depthwise else settings["simd"]
+    return shape, Fold(simd, process.multipliers // simd)
+
+
+def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
+    """What a process takes, its memories included."""
+    source, out = streams[process.inputs[0]], streams[process.outputs[0]]
+    if process.kernel in ("matrix_vector", "depthwise"):
+        layer, fold = foldable_of(process, streams)
+        return convolution(layer, fold, process.multiplier, process.memories[0].storage)
+    if process.kernel == "sliding_window":
+        (buffer,) = process.memories
+        return window(buffer.words, buffer.width_bits, buffer.storage)
+    lanes, width = out.lanes, out.format.width
+    total = _OTHER_CONTROL + Resources(ff=2 * out.width_bits)
+    for held in process.memories:
+        total += memory(held.words, held.width_bits, held.storage)
+    if process.kernel == "repack":
+        held_bits = max(source.width_bits, out.width_bits)
+        return total + Resources(lut=held_bits, ff=held_bits)
+    if process.kernel == "max_pool":
+        return total + Resources(lut=lanes * 2 * width, ff=lanes * width)
+    if process.accumulator is None or process.kernel == "duplicate":
+        return total
+    bits = process.accumulator.width
+    if process.kernel in ("add", "window_sum", "global_sum"):
+        total += Resources(lut=lanes * bits, ff=lanes * bits)
+    if process.kernel == "global_sum":
+        words = process.settings["channels"] // lanes
+        total += memory(words, lanes * bits, "lutram")
+    if process.accumulator != process.target or process.divisor > 1:
+        one = requantization(bits, width, process.divisor)
+        total += Resources(lut=lanes * one.lut, ff=lanes * one.ff, dsp=lanes * one.dsp)
+    return total
+
+
+def stream_cost(stream: Stream) -> Resources:
+    """What a FIFO takes."""
+    control = Resources(lut=20, ff=12 + stream.width_bits)
+    if stream.storage == "bram":
+        return control + Resources(bram_18k=blocks.bram_18k(stream.depth, stream.width_bits))
+    return control + Resources(lut=blocks.srl_luts(stream.depth, stream.width_bits))
+
+
+def layer_costs(graph: StreamGraph) -> dict[str, Resources]:
+    """By layer: its processes, and the FIFOs that they write to."""
+    total = dict.fromkeys(graph.layers, NOTHING)
+    for process in graph.processes:
+        total[process.layer] += process_cost(process, graph.streams)
+        for name in process.outputs:
+            if name not in graph.outputs:
+                total[process.layer] += stream_cost(graph.streams[name])
+    return total
+
+
+def total_cost(graph: StreamGraph) -> Resources:
+    """Of all layers."""
+    return sum(layer_costs(graph).values(), NOTHING)
+
+
+def buffer_memory(layer: Foldable, fold: Fold) -> Memory:
+    """The line buffer of a convolution's sliding window."""
+    lanes = layer.input_lanes(fold)
+    words = layer.buffer_pixels * (layer.inputs * layer.groups // lanes)
+    width = lanes * layer.input_width
+    return Memory("buffer", words, width, auto_storage(words, width))

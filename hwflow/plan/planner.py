@@ -1,0 +1,459 @@
+"""The planner: folds, multipliers and memories for a device, for most speed or least resources."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwflow.errors import DesignError, DoesNotFitError, Fault
+from hwflow.integer_graph import IntegerGraph
+from hwflow.opset import Conv2D
+from hwflow.plan import cost, folding
+from hwflow.plan.choosing import FloatArray, LayerOptions, Option, choose, convolution_options
+from hwflow.plan.cost import KINDS, Resources
+from hwflow.plan.dataflow import Simulator
+from hwflow.plan.device import Device, load_devices
+from hwflow.plan.fifo_search import UNLIMITED_BEATS
+from hwflow.plan.folding import Fold, Foldable
+from hwflow.plan.mapping import Choices, foldable, map_graph
+from hwflow.plan.process_schedule import LATENCIES, RESTART_CYCLES, period_cycles
+from hwflow.plan.streams import StreamGraph
+
+DEFAULT_SHARE = 0.8
+"""Of each resource that a plan may take: more is hard to place and route."""
+
+_ROUNDS = 6
+_WORTHWHILE = 0.98  # of the interval: what a change must bring it below to be worth saying
+_MARGIN_CYCLES = 24  # of processes without multipliers: their pipelines and restart
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What the planner chose, and what it costs.
+
+    Attributes:
+        device: it is for.
+        clock_period_ns: of the design.
+        choices: for `map_graph`: folds, storages and multipliers by layer.
+        graph: processes and streams.
+        total: resources.
+        per_layer: resources by layer.
+        interval_cycles: from frame to frame: the longest period of a process.
+        latency_cycles: from the first input beat to the last output beat of a frame.
+        bottleneck: the layer with the longest period.
+        binding: the resource of which the largest share is taken.
+        advice: the change that would help most.
+    """
+
+    device: Device
+    clock_period_ns: float
+    choices: Choices
+    graph: StreamGraph
+    total: Resources
+    per_layer: dict[str, Resources]
+    interval_cycles: int
+    latency_cycles: int
+    bottleneck: str
+    binding: str
+    advice: str
+
+    @property
+    def frames_per_second(self) -> float:
+        """At the design's clock."""
+        return 1e9 / (self.clock_period_ns * self.interval_cycles)
+
+    def to_json(self) -> dict[str, Any]:
+        """`resources` and `latency`, as metrics have them, and what the planner says of them."""
+        return {
+            "device": self.device.name,
+            "part": self.device.part,
+            "resources": {
+                "source": "estimate",
+                **self.total.to_json(),
+                "available": {kind: getattr(self.device, kind) for kind in KINDS},
+                "fits": all(
+                    getattr(self.total, kind) <= getattr(self.device, kind) for kind in KINDS
+                ),
+                "per_layer": {name: part.to_json() for name, part in self.per_layer.items()},
+            },
+            "latency": {
+                "source": "simulation",
+                "latency_cycles": self.latency_cycles,
+                "initiation_interval_cycles": self.interval_cycles,
+                "clock_period_ns": self.clock_period_ns,
+                "frames_per_second": self.frames_per_second,
+                "bottleneck": self.bottleneck,
+            },
+            "binding": self.binding,
+            "advice": self.advice,
+            "folds": {
+                name: {
+                    "simd": fold.simd,
+                    "pe": fold.pe,
+                    "multiplier": self.choices.multipliers[name],
+                    "storage": self.choices.storages[name],
+                }
+                for name, fold in self.choices.folds.items()
+            },
+        }
+
+
+def plan(
+    graph: IntegerGraph,
+    choices: Choices,
+    device: Device,
+    *,
+    clock_period_ns: float = 5.0,
+    share: float = DEFAULT_SHARE,
+    target_interval: int | None = None,
+) -> Plan:
+    """Chooses folds, multipliers and storages.
+
+    Args:
+        graph: the network.
+        choices: what the design says; reuse factors and storages given by hand stay.
+        device: to fit.
+        clock_period_ns: for frames per second.
+        share: of each resource that may be taken, above 0 and up to 1.
+        target_interval: cycles a frame may take, at least resources; without it, the shortest
+            interval that fits.
+
+    Raises:
+        DesignError: for illegal reuse factors, storages, shares or targets.
+        DoesNotFitError: if nothing fits, with the nearest plans that do.
+    """
+    faults = []
+    if not 0 < share <= 1:
+        faults.append(Fault("", "share", f"must be above 0 and at most 1, not {share}"))
+    if target_interval is not None and target_interval < 1:
+        faults.append(Fault("", "target", f"must be at least one cycle, not {target_interval}"))
+    if faults:
+        raise DesignError(faults)
+    planner = _Planner(graph, choices, device, share)
+    found = planner.solve(target_interval)
+    if found is None:
+        raise DoesNotFitError(planner.explain(target_interval, clock_period_ns))
+    mapped, chosen, total = found
+    interval, bottleneck = _slowest(mapped)
+    shares = total.shares(device)
+    binding = max(shares, key=lambda kind: shares[kind])
+    simulator = Simulator(mapped)
+    unlimited = {name: min(s.beats, UNLIMITED_BEATS) for name, s in mapped.streams.items()}
+    return Plan(
+        device,
+        clock_period_ns,
+        chosen,
+        mapped,
+        total,
+        cost.layer_costs(mapped),
+        interval,
+        simulator.run(unlimited, frames=1).latency_cycles,
+        bottleneck,
+        binding,
+        planner.advice(mapped, total, interval, bottleneck),
+    )
+
+
+def _slowest(mapped: StreamGraph) -> tuple[int, str]:
+    """The interval that the streams can keep, and the layer that sets it."""
+    periods = {process: period_cycles(process) for process in mapped.processes}
+    slowest = max(periods, key=lambda process: periods[process])
+    outside = [mapped.streams[name] for name in (*mapped.inputs, *mapped.outputs)]
+    most = max(outside, key=lambda stream: stream.beats)
+    if most.beats > periods[slowest]:
+        return most.beats, most.tensor or most.name
+    return periods[slowest], slowest.layer
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    shape: Foldable
+    folds: tuple[Fold, ...]
+    storage: str
+    by_hand: bool
+
+
+class _Planner:
+    def __init__(self, graph: IntegerGraph, choices: Choices, device: Device, share: float) -> None:
+        self.graph, self.choices, self.device, self.share = graph, choices, device, share
+        self.layers = self.read_layers()
+        self.options = self.options_of(self.layers)
+        self.prices = np.array(
+            [1 / getattr(device, kind) if getattr(device, kind) else 1.0 for kind in KINDS]
+        )
+        self.overhead = np.zeros(len(KINDS))
+
+    def read_layers(self) -> list[_Layer]:
+        faults: list[Fault] = []
+        layers = []
+        for operation in self.graph.operations:
+            if not isinstance(operation, Conv2D):
+                continue
+            shape = foldable(self.graph, operation)
+            said = self.choices.for_layer(operation.name)
+            folds = shape.folds()
+            if said.reuse_factor is not None:
+                factor = said.reuse_factor
+                if not self.choices.explicit(operation.name):
+                    legal = shape.reuse_factors()
+                    factor = min((rf for rf in legal if rf >= factor), default=max(legal))
+                try:
+                    folds = (folding.fold_for_reuse_factor(shape, factor),)
+                except DesignError as error:
+                    faults += error.faults
+            layers.append(_Layer(shape, folds, said.storage, said.reuse_factor is not None))
+        if faults:
+            raise DesignError(faults)
+        return layers
+
+    def options_of(self, layers: Sequence[_Layer]) -> list[LayerOptions]:
+        latency = LATENCIES["matrix_vector"] + RESTART_CYCLES
+        return [
+            LayerOptions.of(
+                layer.shape.name,
+                convolution_options(
+                    layer.shape,
+                    latency,
+                    layer.folds,
+                    layer.storage,
+                    uram_initialisable=self.choices.uram_initialisable,
+                ),
+            )
+            for layer in layers
+        ]
+
+    def budget(self, device: Device, scale: float = 1.0) -> FloatArray:
+        return np.array([getattr(device, kind) * self.share * scale for kind in KINDS])
+
+    # --- search ------------------------------------------------------------------------------
+
+    def solve(self, target: int | None) -> tuple[StreamGraph, Choices, Resources] | None:
+        """The best plan whose full cost fits."""
+        budget = self.budget(self.device)
+        best: tuple[StreamGraph, Choices, Resources] | None = None
+        for _ in range(_ROUNDS):
+            room = budget - self.overhead
+            interval = target if target is not None else self.shortest(self.options, room)
+            options = None if interval is None else self.pick(interval, room)
+            if options is None or interval is None:
+                break
+            mapped, chosen = self.map(options, interval)
+            actual, _ = _slowest(mapped)
+            if target is None and actual > interval:  # another process is slower anyway
+                options = self.pick(actual, room) or options
+                mapped, chosen = self.map(options, actual)
+                actual, _ = _slowest(mapped)
+            total = cost.total_cost(mapped)
+            before = self.overhead
+            self.overhead = _vector(total) - np.sum(
+                [_vector(option.resources) for option in options], axis=0
+            )
+            fits = bool(np.all(_vector(total) <= budget)) and (target is None or actual <= target)
+            if fits and (best is None or self.better((mapped, chosen, total), best, target)):
+                best = mapped, chosen, total
+            elif best is not None:
+                break
+            if not fits:  # leave more room than was needed last
+                self.overhead = np.maximum(self.overhead, before) * 1.01
+            if fits and (target is not None or bool(np.all(self.overhead == before))):
+                break
+        return best
+
+    def better(
+        self,
+        first: tuple[StreamGraph, Choices, Resources],
+        second: tuple[StreamGraph, Choices, Resources],
+        target: int | None,
+    ) -> bool:
+        if target is None and _slowest(first[0])[0] != _slowest(second[0])[0]:
+            return _slowest(first[0])[0] < _slowest(second[0])[0]
+        return bool(_vector(first[2]) @ self.prices < _vector(second[2]) @ self.prices)
+
+    def pick(self, interval: int, room: FloatArray) -> list[Option] | None:
+        return choose(self.options, interval, room, self.prices)
+
+    def shortest(self, layers: Sequence[LayerOptions], room: FloatArray) -> int | None:
+        """The shortest interval for which options fit: what fits stays as the interval grows."""
+        if not layers:
+            return 1
+        least = max(int(layer.periods[0]) for layer in layers)
+        candidates = np.unique(np.concatenate([layer.periods for layer in layers]))
+        candidates = candidates[candidates >= least]
+        low, high = 0, len(candidates)
+        while low < high:
+            middle = (low + high) // 2
+            if choose(layers, int(candidates[middle]), room, self.prices) is None:
+                low = middle + 1
+            else:
+                high = middle
+        return int(candidates[low]) if low < len(candidates) else None
+
+    def map(self, options: Sequence[Option], interval: int) -> tuple[StreamGraph, Choices]:
+        named = list(zip((layer.name for layer in self.options), options, strict=True))
+        chosen = dataclasses.replace(
+            self.choices,
+            folds={name: option.fold for name, option in named},
+            storages={name: option.storage for name, option in named},
+            multipliers={name: option.multiplier for name, option in named},
+            interval_cycles=max(1, interval - _MARGIN_CYCLES),
+            fastest=False,
+        )
+        mapped = map_graph(self.graph, dataclasses.replace(chosen, simulate_depths=False))
+        return mapped, chosen
+
+    # --- words -------------------------------------------------------------------------------
+
+    def advice(self, mapped: StreamGraph, total: Resources, interval: int, bottleneck: str) -> str:
+        """The change that would shorten the interval most."""
+        by_hand = {layer.shape.name for layer in self.layers if layer.by_hand}
+        if bottleneck in by_hand:
+            return f"the reuse factor of {bottleneck} is given by hand: lower it or leave it out"
+        gains = {}
+        for place, kind in enumerate(KINDS):
+            room = self.budget(self.device) - self.overhead
+            room[place] += self.budget(self.device)[place]
+            shorter = self.shortest(self.options, room)
+            if shorter is not None and shorter < interval:
+                gains[kind] = shorter
+        names = {layer.name for layer in self.options}
+        if bottleneck not in names:
+            return (
+                f"{bottleneck} has no multipliers to add: only more channels a beat, or fewer "
+                f"pixels, make it faster"
+            )
+        if not gains or min(gains.values()) > _WORTHWHILE * interval:
+            return f"{bottleneck} is folded as little as is legal: more of the device does not help"
+        best = min(gains, key=lambda kind: gains[kind])
+        return (
+            f"{bottleneck} is slowest and {best} is short: with twice as much {best} a frame would "
+            f"take {gains[best]} cycles instead of {interval}"
+        )
+
+    def explain(self, target: int | None, clock_period_ns: float) -> str:
+        """Why nothing fits, and what is nearest."""
+
+        def rate(cycles: int) -> str:
+            return f"{1e9 / clock_period_ns / cycles:.1f} frames/s"
+
+        wanted = f"in {target} cycles a frame ({rate(target)}) " if target else ""
+        place = f"{self.share:.0%} of {self.device.name}"
+        lines = [f"{self.graph.name} does not fit {place} {wanted}".strip()]
+        least = max((int(layer.periods[0]) for layer in self.options), default=1)
+        if target is not None and target < least:
+            slow = max(self.options, key=lambda layer: layer.periods[0]).name
+            lines.append(
+                f"layer {slow} needs {least} cycles however many multipliers it has: "
+                f"the target must be {least} or more"
+            )
+        nearest = []
+        if target is not None:
+            self.overhead = np.zeros(len(KINDS))
+            slower = self.solve(None)
+            if slower is not None:
+                cycles, _ = _slowest(slower[0])
+                nearest.append(f"slower: {cycles} cycles a frame ({rate(cycles)}) on this device")
+        nearest += self.narrower(target)
+        larger = self.larger(target)
+        if larger is not None:
+            nearest.append(f"larger part: {larger.name} ({larger.part})")
+        split = self.split(target)
+        if split > 1:
+            nearest.append(f"split over {split} such devices")
+        lines += nearest or ["nothing near it does either: use a smaller network"]
+        return "; ".join(lines)
+
+    def narrower(self, target: int | None) -> list[str]:
+        room = self.budget(self.device) - self.overhead
+        for width in (6, 5, 4, 3, 2):
+            layers = [
+                dataclasses.replace(
+                    layer,
+                    shape=dataclasses.replace(
+                        layer.shape,
+                        weight_width=min(width, layer.shape.weight_width),
+                        input_width=min(width, layer.shape.input_width),
+                        output_width=min(width, layer.shape.output_width),
+                    ),
+                )
+                for layer in self.layers
+            ]
+            if all(layer == old for layer, old in zip(layers, self.layers, strict=True)):
+                continue
+            options = self.options_of(layers)
+            if self.feasible(options, target, room):
+                return [f"narrower: weights and activations of {width} bits"]
+        return []
+
+    def feasible(
+        self, options: Sequence[LayerOptions], target: int | None, room: FloatArray
+    ) -> bool:
+        if target is None:
+            return self.shortest(options, room) is not None
+        return choose(options, target, room, self.prices) is not None
+
+    def larger(self, target: int | None) -> Device | None:
+        for device in sorted(load_devices().values(), key=lambda d: (d.lut, d.bram_18k)):
+            if device.name != self.device.name and self.feasible(
+                self.options, target, self.budget(device) - self.overhead
+            ):
+                return device
+        return None
+
+    def split(self, target: int | None) -> int:
+        """Devices of this kind that together have what the network takes; 0 if none have."""
+        for count in range(2, 17):
+            room = self.budget(self.device, count) - self.overhead
+            if self.feasible(self.options, target, room):
+                return count
+        return 0
+
+
+def _vector(resources: Resources) -> FloatArray:
+    return np.array([getattr(resources, kind) for kind in KINDS], np.float64)
+
+
+def for_devices(
+    graph: IntegerGraph,
+    choices: Choices,
+    devices: Sequence[Device],
+    **options: Any,
+) -> dict[str, Plan | str]:
+    """A plan for each device, or why there is none."""
+    found: dict[str, Plan | str] = {}
+    for device in devices:
+        said = dataclasses.replace(choices, uram_initialisable=device.uram_initialisable)
+        try:
+            found[device.name] = plan(graph, said, device, **options)
+        except DoesNotFitError as error:
+            found[device.name] = str(error)
+    return found
+
+
+@functools.cache
+def interval_of(frames_per_second: float, clock_period_ns: float) -> int:
+    """Cycles a frame may take.
+
+    Raises:
+        DesignError: if the target is not positive, or beyond a frame a cycle.
+    """
+    if not frames_per_second > 0 or math.isinf(frames_per_second):
+        raise DesignError(
+            Fault("", "target", f"frames per second must be above 0, not {frames_per_second}")
+        )
+    cycles = int(1e9 / clock_period_ns / frames_per_second)
+    if cycles < 1:
+        raise DesignError(
+            Fault(
+                "",
+                "target",
+                f"{frames_per_second} frames per second are more than the clock's "
+                f"{1e9 / clock_period_ns:.0f} cycles",
+            )
+        )
+    return cycles
