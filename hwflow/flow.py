@@ -443,7 +443,7 @@ def require_exact(
     images: Any,
     reproducer: Path,
 ) -> None:
-    """Raises MismatchError, with a reproducer of the layer, where witnesses disagree."""
+    """Raises MismatchError where witnesses disagree, with a reproducer if the hardware is wrong."""
     from hwflow.simulate.reproduce import write_reproducer
 
     if not tally.first:
@@ -453,11 +453,11 @@ def require_exact(
     text = str(first)
     with disk_errors("writing the reproducer"):
         shutil.rmtree(reproducer, ignore_errors=True)
-        made = write_reproducer(
-            graph, streams, hls, first, quantized_input(graph, images), reproducer
-        )
-    if made is not None:
-        text += f". Reproduce it alone: make -C {made}"
+        if first.witness == "csim":
+            raw = quantized_input(graph, images)
+            made = write_reproducer(graph, streams, hls, first, raw, reproducer)
+            if made is not None:
+                text += f". Reproduce it alone: make -C {made}"
     raise MismatchError(text)
 
 
