@@ -1,0 +1,119 @@
+"""The C++ of processes, compared with files that `HWFLOW_UPDATE_GOLDEN=1` writes anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pytest
+
+from hwflow.fixed_point import FixedPoint
+from hwflow.hls import emit, writer
+from hwflow.integer_graph import IntegerGraph
+from hwflow.opset import Conv2D, Input, MaxPool2D, Requantize, SumPool2D
+from hwflow.plan.mapping import Choices, map_graph
+from hwflow.plan.streams import Memory, Stream, StreamGraph
+from hwflow.sections import LayerHardware
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def streams() -> StreamGraph:
+    """A convolution whose constants are counted, a pool, and a mean of six."""
+    weights = (np.arange(2 * 2 * 2 * 4) % 15 - 7).reshape(2, 2, 2, 4)
+    program = [
+        Input("image", (), (4, 5, 2), FixedPoint(4, 2)),
+        Conv2D("conv", ("image",), weights, np.array([3, -2, 0, 100]), FixedPoint(4, 1)),
+        Requantize("relu", ("conv",), FixedPoint(5, 2, False), 5),
+        MaxPool2D("pool", ("relu",), (2, 2), (1, 1)),
+        SumPool2D("sum", ("pool",), (2, 3), (2, 3)),
+        Requantize("mean", ("sum",), FixedPoint(8, 2, False), 3, 6),
+    ]
+    graph = IntegerGraph.build("golden", program, ["mean"])
+    chosen = {"conv": LayerHardware(8, "auto")}
+    auto = LayerHardware(None, "auto")
+    return map_graph(
+        graph,
+        Choices(lambda name: chosen.get(name, auto), explicit=lambda name: name in chosen),
+    )
+
+
+def same_as_golden(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("HWFLOW_UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.name} differs; see this module's first line"
+
+
+@pytest.mark.parametrize("backend", ["vitis", "vivado"])
+def test_layers_are_as_they_were(streams: StreamGraph, backend: str) -> None:
+    texts = {p.name: emit.process_text(p, streams.streams, backend) for p in streams.processes}
+    files = writer.layer_files(streams, {"conv": "conv: the one of the tests"}, texts)
+    assert sorted(files) == [
+        "firmware/layers/conv.cpp",
+        "firmware/layers/pool.cpp",
+        "firmware/layers/sum.cpp",
+        "firmware/weights/conv.h",
+    ]
+    for path, text in files.items():
+        same_as_golden(f"emit/{backend}/{Path(path).name}.txt", text)
+
+
+def test_the_top_is_as_it_was(streams: StreamGraph) -> None:
+    files = writer.shell_files(streams)
+    for path in ("firmware/golden.h", "firmware/golden.cpp", "firmware/layers.h"):
+        same_as_golden(f"emit/{Path(path).name}.txt", files[path])
+
+
+def test_the_testbench_is_as_it_was(streams: StreamGraph) -> None:
+    inputs = [np.arange(2 * 40).reshape(2, 4, 5, 2) % 16 - 8]
+    outputs = [np.arange(2 * 4).reshape(2, 1, 1, 4)]
+    files = writer.testbench_files(streams, inputs, outputs)
+    assert set(files) == {"golden_test.cpp", "tb_data/input.dat", "tb_data/output.dat"}
+    assert files["tb_data/output.dat"] == "".join(f"{value}\n" for value in range(8))
+    assert [int(line) for line in files["tb_data/input.dat"].split()] == inputs[0].ravel().tolist()
+    same_as_golden("emit/golden_test.cpp.txt", files["golden_test.cpp"])
+
+
+def test_the_emitted_constants_are_those_of_the_layer(streams: StreamGraph) -> None:
+    (process,) = (p for p in streams.processes if p.weights is not None)
+    assert process.multipliers == 32 // 8
+    text = emit.process_text(process, streams.streams, "vitis").weights
+    assert text is not None
+    biases = text[text.index("conv_biases") :]
+    for value in (3, -2, 0, 100):
+        assert str(value) in biases
+
+
+def test_both_tools_get_only_their_own_pragmas(streams: StreamGraph) -> None:
+    for process in streams.processes:
+        vitis = emit.process_text(process, streams.streams, "vitis").function
+        vivado = emit.process_text(process, streams.streams, "vivado").function
+        assert "RESOURCE" not in vitis
+        assert "BIND_STORAGE" not in vivado
+        assert vitis.count("BIND_STORAGE") == vivado.count("HLS RESOURCE")
+
+
+@pytest.mark.parametrize("storage", ["bram", "lutram", "uram"])
+@pytest.mark.parametrize("rom", [True, False])
+def test_every_storage_is_bound(storage: str, rom: bool) -> None:
+    memory = Memory("weights", 16, 8, storage)
+    vitis = "\n".join(emit._bound("w", memory, "vitis", rom=rom))
+    assert f"impl={storage}" in vitis
+    assert f"type={'rom_1p' if rom else 'ram_s2p'}" in vitis
+    if (storage, rom) != ("uram", True):  # UltraRAM holds no constants in Vivado HLS
+        assert "core=" in "\n".join(emit._bound("w", memory, "vivado", rom=rom))
+
+
+def test_templates_have_no_gaps() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="title"):
+        emit.render("layer.cpp.j2", remarks=[], headers=[], weight_headers=[], processes=[])
+
+
+def test_a_beat_holds_its_lanes() -> None:
+    stream = Stream("s", "t", FixedPoint(7, 2, False), 4, 8, 10)
+    assert emit.beat_type(stream) == "hwflow::beat<ap_uint<7>, 4>"
