@@ -24,6 +24,9 @@ HEADERS: Mapping[str, str] = {
     "window_sum": "pooling",
     "global_sum": "pooling",
     "requantize_stream": "requantize",
+    "table": "elementwise",
+    "multiply": "elementwise",
+    "scale": "elementwise",
     "add": "joins",
     "concatenate": "joins",
     "duplicate": "joins",
@@ -112,6 +115,8 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
         requantization = constants.text(name)
         types.append(("accumulator_t", process.accumulator.raw_type))
         types.append(("requantization", name))
+    if process.table is not None:
+        types.append(("values_t", packing.cpp_type(packing.narrowest(process.table))))
     settings = dict(process.settings)
     if process.weight_format is not None:
         settings["weight_width"] = packing.weight_width(process.weight_format)
@@ -162,6 +167,30 @@ def _memories(
             )
         memory = Memory("sums", folds, lanes * process.accumulator.width, "lutram")
         return [*lines, *_bound("sums", memory, backend, rom=False)], ["sums"], None
+    if process.kernel == "scale":
+        lanes = process.settings["lanes"]
+        folds = process.settings["channels"] // lanes
+        gate = streams[process.inputs[1]].format
+        lines = [f"    static {gate.raw_type} gate[{folds}][{lanes}];"]
+        if folds < REGISTER_WORDS:
+            lines.append("#pragma HLS ARRAY_PARTITION variable=gate complete dim=0")
+        else:
+            memory = Memory("gate", folds, lanes * gate.width, "lutram")
+            lines += _bound("gate", memory, backend, rom=False)
+        return lines, ["gate"], None
+    if process.kernel == "table":
+        assert process.table is not None
+        name = f"{process.name}_values"
+        text = (
+            f"// Constants of {process.name}: the result for each bit pattern of the input.\n"
+            f"{packing.list_text(name, process.table)}"
+        )
+        storage = (
+            "BIND_STORAGE variable={} type=rom_np impl=lutram"
+            if backend == "vitis"
+            else "RESOURCE variable={} core=ROM_nP_LUTRAM"
+        )
+        return [f"#pragma HLS {storage.format(name)}"], [name], text
     if process.weights is None or process.biases is None or process.weight_format is None:
         return [], [], None
     operation = Conv2D(

@@ -163,6 +163,23 @@ def array_text(name: str, array: NativeArray) -> str:
     return head + "},\n{".join(rows) + "}};\n"
 
 
+def narrowest(values: npt.NDArray[np.int64]) -> NativeArray:
+    """The values as the narrowest signed native integers that hold them all."""
+    for dtype in (np.int8, np.int16, np.int32):
+        info = np.iinfo(dtype)
+        if info.min <= values.min(initial=0) and values.max(initial=0) <= info.max:
+            return values.astype(dtype)
+    return values
+
+
+def list_text(name: str, values: npt.NDArray[np.int64]) -> str:
+    """The C++ definition of a constant array of one dimension."""
+    array = narrowest(values)
+    suffix = "ll" if array.dtype == np.int64 else ""
+    texts = ",".join(f"{value}{suffix}" for value in array.tolist())
+    return f"static const {cpp_type(array)} {name}[{array.size}] = {{{texts}}};\n"
+
+
 def reciprocal(divisor: int, low: int, high: int) -> tuple[int, int]:
     """A multiplication and a shift that divide exactly.
 

@@ -86,7 +86,7 @@ def check(graph: StreamGraph) -> None:
                 faults += limits.memory_faults(f"{where}, {memory.role}", lanes, width)
         if process.multipliers:
             faults += limits.unroll_faults(where, process.multipliers)
-            faults += limits.register_faults(where, process.settings["pe"])
+            faults += limits.register_faults(where, process.settings.get("pe", lanes))
     if faults:
         raise DesignError(faults)
 
