@@ -50,7 +50,8 @@ void check_declaration(const Json& tensors, const std::string& name, const Tenso
                        tensor.format.text());
   }
   if (declared.at("divisor", where).integer(where + ".divisor") != tensor.divisor) {
-    throw ProgramError(where + ": another divisor than its operation makes");
+    throw ProgramError(where + ": another divisor than " + std::to_string(tensor.divisor) +
+                       ", which its operation makes");
   }
 }
 

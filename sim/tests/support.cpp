@@ -36,7 +36,20 @@ std::string format(int width, int integer_bits, bool is_signed, const std::strin
          R"(, "rounding": ")" + rounding + R"(", "overflow": ")" + overflow + "\"}";
 }
 
-// Writes a program operation by operation; declared formats are filled in by asking the loader.
+// The object of a format that the loader's messages write as `ufixed<8,3,TRN,WRAP>`.
+std::string format_of(std::string text) {
+  const bool is_signed = text[0] != 'u';
+  text = text.substr(text.find('<') + 1);
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; parts.size() < 4;) {
+    const auto stop = text.find_first_of(",>", at);
+    parts.push_back(text.substr(at, stop - at));
+    at = stop + 1;
+  }
+  return format(std::stoi(parts[0]), std::stoi(parts[1]), is_signed, parts[2], parts[3]);
+}
+
+// Writes a program operation by operation.
 class Writer {
  public:
   Writer& operation(const std::string& name, const std::string& kind,
@@ -78,70 +91,20 @@ class Writer {
                          std::to_string(divisor));
   }
 
-  // The finished case: formats that the loader reports as its own are declared one by one.
-  Case finish(const std::vector<std::string>& outputs) {
-    std::map<std::string, std::string> declared;
-    for (const auto& name : names_) declared[name] = declaration("1, 1, 1", format(1, 1, false, "TRN", "WRAP"), 1);
-    Case made{text(declared, outputs), files_};
-    for (std::size_t round = 0; round < 3 * names_.size(); ++round) {
-      try {
-        (void)made.load();
-        return made;
-      } catch (const hwflow::ProgramError& error) {
-        amend(declared, error.what());
-        made.json = text(declared, outputs);
-      }
-    }
-    throw std::logic_error("the loader never agreed: " + made.json);
+  Case finish(const std::vector<std::string>& outputs) const {
+    Case made{text(outputs), files_};
+    if (!reconcile(made)) throw std::logic_error("the loader never agreed: " + made.json);
+    return made;
   }
 
  private:
-  struct Declared {
-    std::string shape = "1, 1, 1";
-    std::string kept = format(1, 1, false, "TRN", "WRAP");
-    int divisor = 1;
-  };
-
-  static std::string declaration(const std::string& shape, const std::string& kept, int divisor) {
-    return R"({"shape": [)" + shape + R"(], "format": )" + kept + R"(, "divisor": )" +
-           std::to_string(divisor) + R"(, "range": [0, 0]})";
-  }
-
-  void amend(std::map<std::string, std::string>& declared, const std::string& message) {
-    const std::string lead = "tensors.";
-    const auto end = message.find(": ");
-    if (message.compare(0, lead.size(), lead) != 0) throw std::logic_error(message);
-    const std::string name = message.substr(lead.size(), end - lead.size());
-    Declared& known = known_[name];
-    const auto shape = message.find("shape than (");
-    const auto made = message.find("operation makes ");
-    if (shape != std::string::npos) {
-      const auto start = shape + 12;
-      known.shape = message.substr(start, message.find(')', start) - start);
-    } else if (made != std::string::npos) {
-      std::string text = message.substr(made + 16);  // ufixed<8,3,TRN,WRAP>
-      const bool is_signed = text[0] != 'u';
-      text = text.substr(text.find('<') + 1);
-      std::vector<std::string> parts;
-      for (std::size_t at = 0; at != std::string::npos && parts.size() < 4;) {
-        const auto stop = text.find_first_of(",>", at);
-        parts.push_back(text.substr(at, stop - at));
-        at = stop + 1;
-      }
-      known.kept = format(std::stoi(parts[0]), std::stoi(parts[1]), is_signed, parts[2], parts[3]);
-    } else {
-      known.divisor = divisors_.at(name);
-    }
-    declared[name] = declaration(known.shape, known.kept, known.divisor);
-  }
-
-  std::string text(const std::map<std::string, std::string>& declared,
-                   const std::vector<std::string>& outputs) const {
+  std::string text(const std::vector<std::string>& outputs) const {
     std::string program;
     for (const auto& operation : operations_) program += (program.empty() ? "" : ",\n") + operation;
     std::string tensors;
-    for (const auto& [name, tensor] : declared) {
-      tensors += (tensors.empty() ? "\"" : ",\n\"") + name + "\": " + tensor;
+    for (const auto& name : names_) {
+      tensors += (tensors.empty() ? "\"" : ",\n\"") + name + R"(": {"shape": [1, 1, 1], "format": )" +
+                 format(1, 1, false, "TRN", "WRAP") + R"(, "divisor": 1, "range": [0, 0]})";
     }
     std::string list;
     for (const auto& output : outputs) list += (list.empty() ? "\"" : ", \"") + output + "\"";
@@ -154,8 +117,6 @@ class Writer {
   std::vector<std::string> operations_;
   std::vector<std::string> names_;
   Files files_;
-  std::map<std::string, Declared> known_;
-  std::map<std::string, int> divisors_{{"sum", 6}};
 };
 
 std::string input(int height, int width, int channels, const std::string& kept) {
@@ -232,6 +193,49 @@ std::string npz(const Files& files) {
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+bool reconcile(Case& program) {
+  for (int round = 0; round < 100; ++round) {
+    std::string message;
+    try {
+      (void)program.load();
+      return true;
+    } catch (const hwflow::ProgramError& error) {
+      message = error.what();
+    }
+    const auto colon = message.find(": ");
+    if (!message.starts_with("tensors.") || colon == std::string::npos) return false;
+    const auto entry = program.json.rfind("\"" + message.substr(8, colon - 8) + "\": {\"shape\"");
+    if (entry == std::string::npos) return false;
+    const auto replace = [&](const char* lead, const char* ends, const std::string& by) {
+      const auto start = program.json.find(lead, entry);
+      if (start == std::string::npos) return false;
+      const auto first = start + std::string(lead).size();
+      const auto last = program.json.find_first_of(ends, first);
+      if (last == std::string::npos) return false;
+      program.json.replace(first, last - first, by);
+      return true;
+    };
+    const auto after = [&](const std::string& lead) {
+      const auto at = message.find(lead);
+      return at == std::string::npos ? std::string() : message.substr(at + lead.size());
+    };
+    const std::string shape = after("shape than (");
+    const std::string made = after("operation makes ");
+    const std::string divisor = after("divisor than ");
+    bool done = false;
+    if (!shape.empty()) done = replace("\"shape\": [", "]", shape.substr(0, shape.find(')')));
+    if (!made.empty()) {
+      const std::string wanted = format_of(made);
+      done = replace("\"format\": {", "}", wanted.substr(1, wanted.size() - 2));
+    }
+    if (!divisor.empty()) {
+      done = replace("\"divisor\": ", ",}", divisor.substr(0, divisor.find(',')));
+    }
+    if (!done) return false;
+  }
+  return false;
 }
 
 std::vector<Case> cases() {

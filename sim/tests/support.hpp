@@ -37,6 +37,9 @@ struct Case {
   hwflow::Program load() const { return hwflow::Program::load(json, bytes_of(npz(files))); }
 };
 
+// Declares the shapes and formats that the loader proves. False if the program has other faults.
+bool reconcile(Case& program);
+
 // Programs of every operation, with formats that `Program::load` proves.
 std::vector<Case> cases();
 
