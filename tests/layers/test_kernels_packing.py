@@ -12,7 +12,7 @@ from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
 from hwflow.hls import packing
 from hwflow.opset import Conv2D
-from tests.support.kernel_harness import compile_library
+from tests.support.kernel_harness import STRICT, compile_library, precompiled_prelude
 
 
 def layer(shape: tuple[int, int, int, int], groups: int = 1) -> Conv2D:
@@ -71,6 +71,30 @@ def test_packed_rows_hold_every_bit(width: int, lanes: int) -> None:
         for lane, weight in enumerate(row.tolist()):
             assert (bits >> (lane * width)) % (1 << width) == weight % (1 << width)
         assert bits >> (lanes * width) == 0
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 7, 13, 16])
+def test_kernels_read_every_lane(lanes: int, tmp_path: Path) -> None:
+    """Every width, whatever words its lanes lie across."""
+    rng = np.random.default_rng(lanes)
+    source = ""
+    all_rows = {}
+    for width in range(1, 33):
+        low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
+        rows = rng.integers(low, high, (8, lanes), np.int64, endpoint=True)
+        rows[:2] = [[low], [high]]
+        all_rows[width] = rows
+        source += (
+            f"namespace width{width} {{\n"
+            f"struct config {{ static const int weight_width = {width}; }};\n"
+            f"{packing.array_text('weights', packing.pack_rows(rows, width))}}}\n"
+            f'extern "C" int read{width}(int row, int lane) {{ return '
+            f"hwflow::weight_lane<width{width}::config>(width{width}::weights[row], lane); }}\n"
+        )
+    library = compile_library(source, tmp_path, STRICT, precompiled_prelude(STRICT))
+    for width, rows in all_rows.items():
+        read = library[f"read{width}"]
+        assert [[read(row, lane) for lane in range(lanes)] for row in range(8)] == rows.tolist()
 
 
 @pytest.mark.parametrize(
