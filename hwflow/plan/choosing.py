@@ -190,15 +190,12 @@ def convolution_options(
     """
     options = []
     for fold in folds:
-        words, width = layer.weight_words(fold), fold.multipliers * layer.weight_width
         period = layer.cycles(fold) + latency + (fold.simd - 1).bit_length()
         extra = cost.NOTHING
         if layer.buffer_pixels:
             buffer = cost.buffer_memory(layer, fold)
             extra = cost.window(buffer.words, buffer.width_bits, buffer.storage)
         storages = [storage] if storage != "auto" else ["lut", "bram"]
-        if storage == "auto" and words * 8 <= 64 and width > 36:
-            storages = ["lut"]
         if storage == "auto" and uram_initialisable:
             storages.append("uram")
         for place in storages:

@@ -69,11 +69,11 @@ def plan(
     if not all_parts:
         (device,) = devices
         said_of = dataclasses.replace(choices, uram_initialisable=device.uram_initialisable)
-        made = planner.plan(graph, said_of, device, **wanted)
+        chosen = planner.plan(graph, said_of, device, **wanted)
         if as_json:
-            _print_json({"status": "done", "design": read.name, **made.to_json()})
+            _print_json({"status": "done", "design": read.name, **chosen.to_json()})
         else:
-            print("\n".join(plan_lines(made)))
+            print("\n".join(plan_lines(chosen)))
         return
     plans = planner.for_devices(graph, choices, devices, **wanted)
     if as_json:
@@ -165,11 +165,10 @@ def dataflow_lines(mapped: StreamGraph, result: Dataflow) -> list[str]:
             f"  {name:48} period {figures.period:8} waits {figures.waited_to_read:8} to read "
             f"{figures.waited_to_write:8} to write"
         )
-    for stream in mapped.internal:
-        lines.append(
-            f"  {stream.name:48} {result.fill[stream.name]:6} of {stream.depth:6} beats  "
-            f"{stream.reason}"
-        )
+    lines += [
+        f"  {s.name:48} {result.fill[s.name]:6} of {s.depth:6} beats, {s.reason}"
+        for s in mapped.internal
+    ]
     return lines
 
 

@@ -199,6 +199,10 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
     if process.accumulator is None or process.kernel == "duplicate":
         return total
     bits = process.accumulator.width
+    if process.kernel in ("multiply", "scale"):
+        other = streams[process.inputs[1]].format.width
+        one = multiplier(source.format.width, other, process.multiplier)
+        total += Resources(lut=lanes * one.lut, ff=lanes * bits, dsp=lanes * one.dsp)
     if process.kernel in ("add", "window_sum", "global_sum"):
         total += Resources(lut=lanes * bits, ff=lanes * bits)
     if process.kernel == "global_sum":

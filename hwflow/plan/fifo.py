@@ -68,7 +68,7 @@ def _needs(process: Process, streams: Mapping[str, Stream]) -> Needs:
     reads, writes, _ = window_ticks(window)
     last_beats = np.arange(1, outputs + 1) * (len(writes) // outputs) - 1
     read = np.searchsorted(reads, writes[last_beats], side="right")
-    pixels: Needs = -(-read // window.folds)
+    pixels: Needs = np.asarray(-(-read // window.folds), np.int64)
     return pixels
 
 
@@ -108,7 +108,8 @@ def _for_outputs(
     wanted = needs[process.name]
     if process.kernel == "scale" and name == process.inputs[1]:  # its only pixel, for all
         return np.full(wanted.size, reach[name][0])
-    return reach[name][wanted - 1]
+    pixels: Needs = reach[name][wanted - 1]
+    return pixels
 
 
 def _reach(graph: StreamGraph, branch: str, needs: Mapping[str, Needs]) -> dict[str, Needs]:

@@ -203,6 +203,7 @@ class _Mapper:
             self.lanes_out[name] = lanes
             return
         if isinstance(operation, Conv2D):
+            self.weight_memory(operation, 1, 1)  # a storage that cannot be is a fault here already
             fold = self.convolution_fold(stage, operation)
             self.folds[name] = fold
             is_depthwise = operation.weights.shape[2] == 1 and operation.groups > 1
@@ -518,16 +519,7 @@ class _Mapper:
                 "simd": fold.simd,
                 "pe": fold.pe,
             }
-        storage = self.choices.for_layer(operation.name).storage
-        storage = self.choices.storages.get(operation.name, storage)
-        rom = memories.place(
-            "weights",
-            words,
-            word_weights * operation.weight_format.width,
-            storage,
-            layer=operation.name,
-            uram_initialisable=self.choices.uram_initialisable,
-        )
+        rom = self.weight_memory(operation, words, word_weights * operation.weight_format.width)
         bias_width = self.tensor(operation.name).format.width
         out_lanes = self.lanes_out[stage.tensor] if not is_depthwise else settings["pe"]
         biases = Memory("biases", filters // out_lanes, out_lanes * bias_width, "lutram")
@@ -554,6 +546,18 @@ class _Mapper:
             **self.sums(stage),  # type: ignore[arg-type]
         )
         return self.finish(stage, process)
+
+    def weight_memory(self, operation: Conv2D, words: int, width_bits: int) -> Memory:
+        """Where the weights of a layer stand."""
+        storage = self.choices.for_layer(operation.name).storage
+        return memories.place(
+            "weights",
+            words,
+            width_bits,
+            self.choices.storages.get(operation.name, storage),
+            layer=operation.name,
+            uram_initialisable=self.choices.uram_initialisable,
+        )
 
     def pool(
         self,
@@ -627,7 +631,6 @@ class _Mapper:
             (stream_name(stage.tensor),),
             settings,
             settings["pixels"] * (first[2] // lanes),
-            multipliers=lanes,
             **self.sums(stage),  # type: ignore[arg-type]
         )
         return self.finish(stage, process)

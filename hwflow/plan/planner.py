@@ -15,7 +15,14 @@ from hwflow.errors import DesignError, DoesNotFitError, Fault
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D
 from hwflow.plan import cost, folding
-from hwflow.plan.choosing import FloatArray, LayerOptions, Option, choose, convolution_options
+from hwflow.plan.choosing import (
+    LARGEST_EXACT,
+    FloatArray,
+    LayerOptions,
+    Option,
+    choose,
+    convolution_options,
+)
 from hwflow.plan.cost import KINDS, Resources
 from hwflow.plan.dataflow import Simulator
 from hwflow.plan.device import Device, load_devices
@@ -29,6 +36,7 @@ DEFAULT_SHARE = 0.8
 """Of each resource that a plan may take: more is hard to place and route."""
 
 _ROUNDS = 6
+_MOST_MAPPED = 2_000  # combinations that are mapped for their full cost
 _WORTHWHILE = 0.98  # of the interval: what a change must bring it below to be worth saying
 _MARGIN_CYCLES = 24  # of processes without multipliers: their pipelines and restart
 
@@ -263,6 +271,39 @@ class _Planner:
                 self.overhead = np.maximum(self.overhead, before) * 1.01
             if fits and (target is not None or bool(np.all(self.overhead == before))):
                 break
+        return self.refined(best, budget) if target is None else best
+
+    def refined(
+        self, best: tuple[StreamGraph, Choices, Resources] | None, budget: FloatArray
+    ) -> tuple[StreamGraph, Choices, Resources] | None:
+        """For few layers: the fastest of all combinations, each at its full cost.
+
+        Until here the repacks between layers that fit badly were a lump; here every combination
+        whose engines alone would fit has its own.
+        """
+        size = math.prod(len(layer.options) for layer in self.options)
+        if not self.options or size > LARGEST_EXACT:
+            return best
+        totals, periods = np.zeros((1, len(KINDS))), np.zeros(1, np.int64)
+        for layer in self.options:
+            totals = (totals[:, None, :] + layer.uses[None, :, :]).reshape(-1, len(KINDS))
+            periods = np.maximum(periods[:, None], layer.periods[None, :]).reshape(-1)
+        fastest = _slowest(best[0])[0] if best is not None else int(periods.max()) + 1
+        places = np.flatnonzero(np.all(totals <= budget, axis=1) & (periods < fastest))
+        places = places[np.lexsort((totals[places] @ self.prices, periods[places]))]
+        shape = [len(layer.options) for layer in self.options]
+        for place in places[:_MOST_MAPPED]:
+            if int(periods[place]) >= fastest:
+                break
+            picks = np.unravel_index(int(place), shape)
+            options = [
+                layer.options[int(pick)] for layer, pick in zip(self.options, picks, strict=True)
+            ]
+            mapped, chosen = self.map(options, int(periods[place]))
+            total = cost.total_cost(mapped)
+            actual, _ = _slowest(mapped)
+            if np.all(_vector(total) <= budget) and actual < fastest:
+                best, fastest = (mapped, chosen, total), actual
         return best
 
     def better(

@@ -34,6 +34,9 @@ LATENCIES: Mapping[str, int] = {
     "window_sum": 9,
     "global_sum": 9,
     "requantize_stream": 9,
+    "table": 4,
+    "multiply": 12,
+    "scale": 12,
     "add": 9,
     "concatenate": 8,
     "duplicate": 2,
@@ -208,6 +211,12 @@ def _duplicate(settings: Mapping[str, int]) -> _Order:
     return (beats,), (beats, beats), beats.size
 
 
+def _scale(settings: Mapping[str, int]) -> _Order:
+    """The only pixel of the second input is read while the first pixel of the first is."""
+    beats = _every(_beats(settings))
+    return (beats, beats[: settings["channels"] // settings["lanes"]]), (beats,), beats.size
+
+
 def _concatenate(settings: Mapping[str, int]) -> _Order:
     folds = [settings[f"channels{side}"] // settings["lanes"] for side in (0, 1)]
     pixels, step = settings["pixels"], sum(folds)
@@ -233,6 +242,9 @@ _ORDERS: Mapping[str, Callable[[Mapping[str, int]], _Order]] = {
     "window_sum": _window_pool,
     "global_sum": _global_sum,
     "requantize_stream": _straight,
+    "table": _straight,
+    "multiply": _add,
+    "scale": _scale,
     "add": _add,
     "concatenate": _concatenate,
     "duplicate": _duplicate,

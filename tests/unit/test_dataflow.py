@@ -224,7 +224,7 @@ def test_schedules_count_what_the_streams_carry() -> None:
                 for stream, ticks in zip(ends, [*schedule.reads, *schedule.writes], strict=True):
                     assert ticks.size == graph.streams[stream].beats
                     assert np.all(np.diff(ticks) > 0)
-                    assert 0 <= ticks[0]
+                    assert ticks[0] >= 0
                     assert ticks[-1] < schedule.period
 
 
@@ -241,3 +241,12 @@ def test_a_depthwise_multiplier_keeps_its_input() -> None:
     schedule = process_schedule(process)
     assert schedule.reads[0].tolist() == [0, 1, 2, 6, 7, 8, 12, 13, 14, 18, 19, 20]
     assert (schedule.writes[0] - schedule.latency).tolist() == [2, 5, 8, 11, 14, 17, 20, 23]
+
+
+def test_a_gate_is_read_with_the_first_pixel() -> None:
+    settings = {"pixels": 3, "channels": 4, "lanes": 2}
+    process = Process("p", "scale", "p", ("a", "gate"), ("b",), settings, 6)
+    schedule = process_schedule(process)
+    assert schedule.reads[0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert schedule.reads[1].tolist() == [0, 1]
+    assert schedule.writes[0].size == 6
