@@ -23,8 +23,8 @@ from hwflow.simulate.compare import Tally, compare
 from hwflow.simulate.csim import Simulator, simulate
 from hwflow.simulate.fast import FastEngine
 
-BATCH = 4
-"""Images in memory at a time."""
+BATCH = 2
+"""Images in memory at a time: with every tensor of each witness, 100 MB an image at full size."""
 
 
 @dataclass
