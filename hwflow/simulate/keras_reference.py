@@ -146,6 +146,8 @@ def evaluate_float64(
         sources = node.inbound_layers
         names = [s.name for s in (sources if isinstance(sources, list | tuple) else [sources])]
         evaluate = _EVALUATORS.get(kind)
+        if kind in _TABULATED and layer.name not in graph.tensors and not _rectifies(layer):
+            evaluate = _function
         if evaluate is None:
             raise DesignError(f"layer {layer.name!r} ({kind}) cannot be evaluated in float64")
         values[layer.name] = evaluate(layer, [values[name] for name in names])
@@ -213,6 +215,23 @@ def _keras_layer(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(copy(inputs[0] if len(inputs) == 1 else inputs), np.float64)
 
 
+def _function(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
+    """A part of a function of quantized values: what the tables hold is Keras's float32 result."""
+    values = [np.asarray(value, np.float32) for value in inputs]
+    return np.asarray(layer(values[0] if len(values) == 1 else values), np.float64)
+
+
+def _rectifies(layer: Any) -> bool:
+    return getattr(getattr(layer, "activation", None), "__name__", "") in (
+        "relu",
+        "relu6",
+        "linear",
+    )
+
+
+_TABULATED = ("Activation", "Add", "Multiply", "Rescaling")
+"""Layers that make up functions, which tables hold: those that are no tensors of the graph."""
+
 _EVALUATORS: Mapping[str, Any] = {
     "QConv2D": _convolution,
     "QDepthwiseConv2D": _depthwise,
@@ -229,6 +248,8 @@ _EVALUATORS: Mapping[str, Any] = {
             "Flatten",
             "Reshape",
             "ReLU",
+            "Multiply",
+            "Activation",
             "Activation",
         ),
         _keras_layer,
