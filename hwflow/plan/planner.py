@@ -179,6 +179,9 @@ def _slowest(mapped: StreamGraph) -> tuple[int, str]:
     return periods[slowest], slowest.layer
 
 
+_Found = tuple[StreamGraph, Choices, Resources]
+
+
 @dataclass(frozen=True, eq=False)
 class _Layer:
     shape: Foldable
@@ -195,7 +198,8 @@ class _Planner:
         self.prices = np.array(
             [1 / getattr(device, kind) if getattr(device, kind) else 1.0 for kind in KINDS]
         )
-        self.overhead = np.zeros(len(KINDS))
+        self.overhead = np.zeros(len(KINDS))  # of what has no options, at the last probe
+        self.eager = True  # for speed: a slower process elsewhere is no reason to give up
 
     def read_layers(self) -> list[_Layer]:
         faults: list[Fault] = []
@@ -241,41 +245,59 @@ class _Planner:
 
     # --- search ------------------------------------------------------------------------------
 
-    def solve(self, target: int | None) -> tuple[StreamGraph, Choices, Resources] | None:
+    def solve(self, target: int | None) -> _Found | None:
         """The best plan whose full cost fits."""
-        budget = self.budget(self.device)
-        best: tuple[StreamGraph, Choices, Resources] | None = None
-        for _ in range(_ROUNDS):
-            room = budget - self.overhead
-            interval = target if target is not None else self.shortest(self.options, room)
-            options = None if interval is None else self.pick(interval, room)
-            if options is None or interval is None:
-                break
-            mapped, chosen = self.map(options, interval)
-            actual, _ = _slowest(mapped)
-            if target is None and actual > interval:  # another process is slower anyway
-                options = self.pick(actual, room) or options
-                mapped, chosen = self.map(options, actual)
-                actual, _ = _slowest(mapped)
-            total = cost.total_cost(mapped)
-            before = self.overhead
-            self.overhead = _vector(total) - np.sum(
-                [_vector(option.resources) for option in options], axis=0
-            )
-            fits = bool(np.all(_vector(total) <= budget)) and (target is None or actual <= target)
-            if fits and (best is None or self.better((mapped, chosen, total), best, target)):
-                best = mapped, chosen, total
-            elif best is not None:
-                break
-            if not fits:  # leave more room than was needed last
-                self.overhead = np.maximum(self.overhead, before) * 1.01
-            if fits and (target is not None or bool(np.all(self.overhead == before))):
-                break
-        return self.refined(best, budget) if target is None else best
+        self.eager = target is None
+        if target is not None:
+            return self.probe(target)
+        if not self.options:
+            return self.probe(max(1, _MARGIN_CYCLES))
+        periods = np.unique(np.concatenate([layer.periods for layer in self.options]))
+        first = self.shortest(self.options, self.budget(self.device))
+        if first is None:
+            return None
+        low = int(np.searchsorted(periods, first))  # shorter ones do not fit by engines alone
+        high, step = low, 1
+        best = self.probe(first)
+        while best is None and high < len(periods) - 1:
+            low, high = high + 1, min(high + step, len(periods) - 1)
+            step *= 4
+            best = self.probe(int(periods[high]))
+        while best is not None and low < high:
+            middle = (low + high) // 2
+            found = self.probe(int(periods[middle]))
+            if found is None:
+                low = middle + 1
+            else:
+                best, high = found, middle
+        if best is not None:
+            actual, _ = _slowest(best[0])  # another process may be slower anyway
+            found = self.probe(actual)
+            if found is not None and self.better(found, best):
+                best = found
+        return self.refined(best, self.budget(self.device))
 
-    def refined(
-        self, best: tuple[StreamGraph, Choices, Resources] | None, budget: FloatArray
-    ) -> tuple[StreamGraph, Choices, Resources] | None:
+    def probe(self, interval: int) -> _Found | None:
+        """A plan for an interval whose full cost fits, or None."""
+        budget = self.budget(self.device)
+        overhead = np.zeros(len(KINDS))
+        for _ in range(_ROUNDS):
+            options = self.pick(interval, budget - overhead)
+            if options is None:
+                return None
+            mapped, chosen = self.map(options, interval)
+            total = cost.total_cost(mapped)
+            engines = np.sum([_vector(option.resources) for option in options], axis=0)
+            self.overhead = _vector(total) - engines
+            if np.all(_vector(total) <= budget):
+                # processes without multipliers may be slower than wished, and no folds help that
+                is_fast = _slowest(mapped)[0] <= interval
+                return (mapped, chosen, total) if is_fast or self.eager else None
+            # leave more room than was needed last
+            overhead = np.maximum(overhead, self.overhead) * 1.01
+        return None
+
+    def refined(self, best: _Found | None, budget: FloatArray) -> _Found | None:
         """For few layers: the fastest of all combinations, each at its full cost.
 
         Until here the repacks between layers that fit badly were a lump; here every combination
@@ -306,14 +328,11 @@ class _Planner:
                 best, fastest = (mapped, chosen, total), actual
         return best
 
-    def better(
-        self,
-        first: tuple[StreamGraph, Choices, Resources],
-        second: tuple[StreamGraph, Choices, Resources],
-        target: int | None,
-    ) -> bool:
-        if target is None and _slowest(first[0])[0] != _slowest(second[0])[0]:
-            return _slowest(first[0])[0] < _slowest(second[0])[0]
+    def better(self, first: _Found, second: _Found) -> bool:
+        """Whether a plan is faster than another, or as fast and cheaper."""
+        speeds = [_slowest(found[0])[0] for found in (first, second)]
+        if speeds[0] != speeds[1]:
+            return speeds[0] < speeds[1]
         return bool(_vector(first[2]) @ self.prices < _vector(second[2]) @ self.prices)
 
     def pick(self, interval: int, room: FloatArray) -> list[Option] | None:
