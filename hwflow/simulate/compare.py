@@ -194,7 +194,7 @@ def probable_cause(
         return f"only channels {listed}{more} differ: a wrong {sources} of these channels"
     rows = np.argwhere(~same)
     height, width = got.shape[1:3]
-    if np.all(
+    if min(height, width) > 2 and np.all(
         (rows[:, 1] == 0)
         | (rows[:, 1] == height - 1)
         | (rows[:, 2] == 0)
@@ -248,6 +248,10 @@ def _variants(
             cause = f"wrong width: {width} bits instead of {declared.width}"
             integer_bits = declared.integer_bits + change
             yield cause, attempt(replace(declared, width=width, integer_bits=integer_bits))
+    for bits in (-3, -2, -1, 1, 2, 3):
+        cause = f"wrong shift: {abs(bits)} bit(s) too {'far' if bits > 0 else 'little'}"
+        shifted = operation.fraction_bits + bits
+        yield cause, declared.rescale(sums, shifted, operation.divisor)
     accumulator = graph.tensors[source].format
     for width in range(accumulator.width - 1, max(1, accumulator.width - 12), -1):
         narrow = FixedPoint(width, width, accumulator.signed, Rounding.TRN, Overflow.WRAP)

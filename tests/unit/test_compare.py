@@ -134,6 +134,14 @@ def test_another_width_is_recognised(
     assert told(graph, reference, "relu", wrong) == f"wrong width: {width} bits instead of 5"
 
 
+@pytest.mark.parametrize(("bits", "cause"), [(2, "2 bit(s) too far"), (-1, "1 bit(s) too little")])
+def test_a_wrong_shift_is_recognised(
+    graph: IntegerGraph, reference: dict[str, Any], bits: int, cause: str
+) -> None:
+    wrong = TARGET.rescale(reference["conv"], 7 + bits)
+    assert told(graph, reference, "relu", wrong) == f"wrong shift: {cause}"
+
+
 def test_an_overflowing_accumulator_is_recognised(
     graph: IntegerGraph, reference: dict[str, Any]
 ) -> None:
