@@ -65,6 +65,7 @@ class Foldable:
         sum_width: bits of the sums.
         input_pixels: of the input, where a sliding window reads them; else 0.
         buffer_pixels: that its line buffer holds.
+        lead_pixels: that have been read when the first window is complete.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Foldable:
     sum_width: int = 24
     input_pixels: int = 0
     buffer_pixels: int = 0
+    lead_pixels: int = 0
 
     @property
     def is_depthwise(self) -> bool:
@@ -118,11 +120,15 @@ class Foldable:
         return self.reuse_factor(fold)
 
     def cycles(self, fold: Fold) -> int:
-        """Cycles an image at an initiation interval of one: of the products, or of reading the
-        input if that takes longer.
+        """Cycles an image at an initiation interval of one: of the products, or of the sliding
+        window if that takes longer (at most: it may read on while padding is made).
         """
-        reading = self.input_pixels * (self.inputs * self.groups // self.input_lanes(fold))
-        return max(self.pixels * self.reuse_factor(fold), reading)
+        beats = self.inputs * self.groups // self.input_lanes(fold)  # of a pixel
+        window = 0
+        if self.input_pixels:
+            moved = max(self.input_pixels, self.pixels * self.taps)
+            window = (moved + self.lead_pixels) * beats
+        return max(self.pixels * self.reuse_factor(fold), window)
 
     def reuse_factors(self) -> tuple[int, ...]:
         """Every legal reuse factor, ascending."""

@@ -111,6 +111,14 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
         weight_width=operation.weight_format.width + (not operation.weight_format.signed),
         sum_width=graph.tensors[operation.name].format.width,
         input_pixels=source.shape[0] * source.shape[1] if needs_window else 0,
+        lead_pixels=max(
+            0,
+            (kernel_height - 1 - operation.padding[0]) * source.shape[1]
+            + kernel_width
+            - operation.padding[2],
+        )
+        if needs_window
+        else 0,
         buffer_pixels=_buffer_pixels(source.shape, (kernel_height, kernel_width), operation.strides)
         if needs_window
         else 0,
