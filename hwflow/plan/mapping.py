@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import gcd
+from math import gcd, lcm
 from typing import Protocol
 
 import numpy as np
@@ -339,7 +339,7 @@ class _Mapper:
         source = self.streams[stream]
         while source.lanes != lanes:
             divides = source.lanes % lanes == 0 or lanes % source.lanes == 0
-            step = lanes if divides else gcd(source.lanes, lanes)
+            step = lanes if divides else self.between(source, lanes)
             name = self.new_stream(
                 f"{source.name}_by{step}",
                 source.tensor,
@@ -366,6 +366,15 @@ class _Mapper:
             )
             source = self.streams[name]
         return source.name
+
+    def between(self, source: Stream, lanes: int) -> int:
+        """Lanes on the way between two numbers of which neither divides the other: the narrower
+        common divisor, or the common multiple where the divisor would be too slow.
+        """
+        narrow, wide = gcd(source.lanes, lanes), lcm(source.lanes, lanes)
+        cycles = source.pixels * (source.channels // narrow)
+        fits = wide * source.format.width <= folding.LARGEST_WORD_BITS
+        return wide if cycles > self.choices.interval_cycles and fits else narrow
 
     def input_of(self, operation: Operation, index: int, lanes: int) -> str:
         stream = self.branch(operation.inputs[index], operation.name)
