@@ -469,6 +469,7 @@ class Multiply(Operation):
 
     def interval(self, *intervals: Interval) -> Interval:
         first, second = intervals
+        require_int64(first.peak * second.peak)
         corners = [a * b for a in (first.low, first.high) for b in (second.low, second.high)]
         return Interval(np.min(corners, axis=0), np.max(corners, axis=0))
 

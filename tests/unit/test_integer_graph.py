@@ -22,9 +22,11 @@ from hwflow.opset import (
     Conv2D,
     Input,
     MaxPool2D,
+    Multiply,
     Operation,
     Requantize,
     SumPool2D,
+    Table,
 )
 
 BYTE = FixedPoint(8, 2)
@@ -51,12 +53,14 @@ def operations() -> list[Operation]:
         Add("add", ("concat", "concat"), (0, 0)),
         SumPool2D("sum", ("add",), (3, 2), (3, 2)),
         Requantize("mean", ("sum",), BYTE, 4, 6),
+        Table("gate", ("mean",), np.arange(256) % 13, FixedPoint(4, 1, False), True),
+        Multiply("gated", ("add", "gate")),
     ]
 
 
 @pytest.fixture
 def graph() -> IntegerGraph:
-    return IntegerGraph.build("toy", operations(), ["mean", "linear"])
+    return IntegerGraph.build("toy", operations(), ["gated", "linear"])
 
 
 def test_the_program_holds_every_kind() -> None:
@@ -76,11 +80,14 @@ def test_formats_shapes_and_divisors_follow_from_the_operations(graph: IntegerGr
         "add": (3, 2, 8),
         "sum": (1, 1, 8),
         "mean": (1, 1, 8),
+        "gate": (1, 1, 8),
+        "gated": (3, 2, 8),
     }
     fractions = {name: tensor.format.fraction_bits for name, tensor in graph.tensors.items()}
     assert fractions["conv"] == 6 + 3 + 1
     assert fractions["depthwise"] == 4 + 3
     assert fractions["sum"] == 4
+    assert fractions["gated"] == 4 + 3
     assert [graph.tensors[name].divisor for name in ("add", "sum", "mean")] == [1, 6, 1]
     assert graph.inputs == ("image",)
     assert graph.operation("pool").inputs == ("relu",)
@@ -121,9 +128,9 @@ def test_only_what_is_asked_for_is_kept(graph: IntegerGraph) -> None:
     images = np.zeros((1, 6, 5, 2), np.int64)
     everything = graph.evaluate({"image": images})
     outputs = graph.evaluate({"image": images}, keep=lambda name: False)
-    assert set(outputs) == {"mean", "linear"}
+    assert set(outputs) == {"gated", "linear"}
     some = graph.evaluate({"image": images}, keep=lambda name: name == "pool")
-    assert set(some) == {"mean", "linear", "pool"}
+    assert set(some) == {"gated", "linear", "pool"}
     for found in (outputs, some):
         for name, values in found.items():
             np.testing.assert_array_equal(values, everything[name])
@@ -139,7 +146,7 @@ def write(graph: IntegerGraph, folder: Path) -> Path:
 
 
 def test_files_return_and_are_the_same_bytes(graph: IntegerGraph, tmp_path: Path) -> None:
-    again = IntegerGraph.build("toy", operations(), ["mean", "linear"])
+    again = IntegerGraph.build("toy", operations(), ["gated", "linear"])
     assert again.to_files() == graph.to_files()
     loaded = IntegerGraph.load(write(graph, tmp_path))
     assert loaded.to_files() == graph.to_files()
@@ -261,6 +268,21 @@ IMAGE = Input("image", (), (4, 4, 2), BYTE)
             [SumPool2D("s", ("image",), (2, 2), (2, 2)), MaxPool2D("p", ("s",), (1, 1), (1, 1))],
             ["p"],
             "p: a sum of average pooling must be requantized first",
+        ),
+        (
+            [Table("t", ("image",), np.zeros(128, int), BYTE, True)],
+            ["t"],
+            "t: its table is not one of every value of fixed<8,2>",
+        ),
+        (
+            [Table("t", ("image",), np.zeros(256, int), BYTE, False)],
+            ["t"],
+            "t: its table is not one of every value of fixed<8,2>",
+        ),
+        (
+            [Add("a", ("image", "image"), (27, 27)), Multiply("m", ("a", "a"))],
+            ["m"],
+            "m: its values need 72 bits, more than 64",
         ),
         (
             [Add("a", ("image", "image"), (57, 57))],

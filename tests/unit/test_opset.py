@@ -21,9 +21,11 @@ from hwflow.opset import (
     Input,
     Interval,
     MaxPool2D,
+    Multiply,
     Operation,
     Requantize,
     SumPool2D,
+    Table,
 )
 
 EXACT = settings(deadline=None, derandomize=True, database=None, max_examples=120)
@@ -195,6 +197,35 @@ def test_a_maximum_needs_saturation() -> None:
         Requantize("r", ("s",), target, 0, maximum=5).output_shape((1, 1, 1))
 
 
+def test_products_take_one_factor_a_pixel_or_a_channel() -> None:
+    rng = np.random.default_rng(0)
+    product = Multiply("m", ("a", "b"))
+    tensor = array(rng, (2, 3, 2, 4), -9, 9)
+    for other in (array(rng, (2, 3, 2, 4), -9, 9), array(rng, (2, 1, 1, 4), -9, 9)):
+        assert product.output_shape(tensor.shape[1:], other.shape[1:]) == (3, 2, 4)
+        found = product.evaluate(tensor, other)
+        for n, y, x, c in np.ndindex(found.shape):
+            place = (n, y, x, c) if other.shape[1] > 1 else (n, 0, 0, c)
+            assert found[n, y, x, c] == int(tensor[n, y, x, c]) * int(other[place])
+    for shape in ((1, 1, 3), (3, 1, 4), (1, 2, 4)):
+        with pytest.raises(ValueError, match="m: cannot multiply shapes"):
+            product.output_shape((3, 2, 4), shape)
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_tables_hold_a_result_for_every_value(is_signed: bool) -> None:
+    source = FixedPoint(5, 5, is_signed)
+    target = FixedPoint(7, 7)
+    results = np.random.default_rng(1).integers(-64, 64, 32)
+    table = Table("t", ("s",), results, target, is_signed)
+    everything = np.arange(source.minimum, source.maximum + 1).reshape(1, 4, 4, 2)
+    assert table.output_shape((4, 4, 2)) == (4, 4, 2)
+    np.testing.assert_array_equal(table.evaluate(everything).ravel(), results)
+    beyond = Table("t", ("s",), results + 64, target, is_signed)
+    with pytest.raises(ValueError, match="its results leave the range of fixed<7,7>"):
+        beyond.output_shape((4, 4, 2))
+
+
 # --- shapes ------------------------------------------------------------------------------------
 
 
@@ -224,10 +255,9 @@ def test_macs_count_every_tap_of_every_output() -> None:
 
 
 def test_every_kind_is_registered_under_its_name() -> None:
-    assert {name: kind.kind for name, kind in KINDS.items()} == {name: name for name in KINDS}
-    assert set(KINDS) == {
-        "input", "conv2d", "requantize", "max_pool2d", "sum_pool2d", "add", "concatenate",
-    }  # fmt: skip
+    """A kind that is added needs tests in this module."""
+    tested = (Add, Concatenate, Conv2D, Input, MaxPool2D, Multiply, Requantize, SumPool2D, Table)
+    assert {kind.kind: kind for kind in tested} == KINDS
 
 
 # --- intervals ---------------------------------------------------------------------------------
@@ -278,7 +308,14 @@ def test_the_intervals_of_all_other_operations_are_sound(seed: int) -> None:
     ]
     for operation in operations:
         assert inside(operation.evaluate(tensor), operation.interval(reach)), operation
-    for merge in (Add("a", ("s", "t"), shifts), Concatenate("c", ("s", "t"), shifts)):
+    merges: list[Operation] = [
+        Add("a", ("s", "t"), shifts),
+        Concatenate("c", ("s", "t"), shifts),
+        Multiply("m", ("s", "t")),
+    ]
+    table = Table("t", ("s",), rng.integers(-32, 32, 256), FixedPoint(6, 6), True)
+    assert inside(table.evaluate(tensor), table.interval(reach))
+    for merge in merges:
         assert inside(merge.evaluate(tensor, other), merge.interval(reach, other_reach)), merge
 
 
