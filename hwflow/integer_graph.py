@@ -259,6 +259,10 @@ def infer(operation: Operation, tensors: Mapping[str, Tensor]) -> Tensor:
 
 def _infer(operation: Operation, sources: list[Tensor]) -> Tensor:
     shape = operation.output_shape(*(source.shape for source in sources))
+    if isinstance(operation, Table):
+        declared = sources[0].format
+        if (operation.values.size, operation.is_signed) != (1 << declared.width, declared.signed):
+            raise ValueError(f"its table is not one of every value of {declared}")
     interval = operation.interval(*(source.interval for source in sources))
     if isinstance(operation, Input):
         return Tensor(shape, operation.format, 1, interval)
@@ -274,9 +278,6 @@ def _infer(operation: Operation, sources: list[Tensor]) -> Tensor:
     if divisors != {1}:
         raise ValueError("a sum of average pooling must be requantized first")
     if isinstance(operation, Table):
-        declared = sources[0].format
-        if (operation.values.size, operation.is_signed) != (1 << declared.width, declared.signed):
-            raise ValueError(f"its table is not one of every value of {declared}")
         return Tensor(shape, operation.format, 1, interval)
     fraction_bits = sources[0].format.fraction_bits
     divisor = 1
