@@ -250,7 +250,6 @@ _EVALUATORS: Mapping[str, Any] = {
             "ReLU",
             "Multiply",
             "Activation",
-            "Activation",
         ),
         _keras_layer,
     ),
