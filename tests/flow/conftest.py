@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from hwflow import flow
+from hwflow.simulate import csim
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,6 +85,14 @@ def tiny_network() -> Any:
     rng = np.random.default_rng(5)
     model.set_weights([rng.normal(0, 0.4, w.shape) for w in model.get_weights()])
     return model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_compiler() -> Iterator[None]:
+    """Compiles without optimisation: so little is simulated that compiling takes longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csim, "FLAGS", tuple(f.replace("-O3", "-O0") for f in csim.FLAGS))
+        yield
 
 
 def built(design: Path, root: Path, name: str) -> Built:
