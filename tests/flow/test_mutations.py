@@ -113,8 +113,8 @@ MUTATIONS = {
         replaced(
             f"{KERNELS}/requantize.h", r"up = above \|\| \(tie && \(quotient.*?;", "up = above;"
         ),
-        "conv_relu",
-        "rounding: RND_(ZERO|MIN_INF) instead of RND_CONV",
+        "pointwise_quantized",  # no sum of conv lies on a tie in the first pictures
+        "rounding: RND_MIN_INF instead of RND_CONV",
     ),
     "the padding": Mutation(
         replaced(f"{KERNELS}/sliding_window.h", r"value_t\(CONFIG::pad_value\)", "value_t(9)"),
@@ -128,7 +128,7 @@ MUTATIONS = {
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Pictures that saturate, and pictures that do not."""
-    values = np.random.default_rng(4).normal(0.7, 0.7, (32, 6, 7, 3))
+    values = np.random.default_rng(4).normal(0.7, 0.7, (8, 6, 7, 3))
     values[1] *= 20
     np.save(tmp_path / "images.npy", values.astype(np.float32))
     return tmp_path / "images.npy"
