@@ -22,6 +22,7 @@ import typer
 from hwflow import __version__, synth_cli
 from hwflow.errors import DesignError, HwflowError, MismatchError
 from hwflow.estimate.cli import estimate
+from hwflow.plan.cli import dataflow, plan
 
 app = typer.Typer(
     name="hwflow",
@@ -258,7 +259,7 @@ def doctor(
         raise typer.Exit(ToolError.exit_code)
 
 
-for _command in (estimate, synth_cli.synth, synth_cli.pack, synth_cli.ingest):
+for _command in (plan, dataflow, estimate, synth_cli.synth, synth_cli.pack, synth_cli.ingest):
     app.command()(reported(_command))
 
 

@@ -260,6 +260,7 @@ class _Flow:
             images,
             self.design.fault,
             lambda done, total: self.progress.advance(done, total, "images, two passes"),
+            self.progress.note,
         )
         save_keras(self.model, step.outputs / "quantized.h5")
 
@@ -271,7 +272,12 @@ class _Flow:
             write(step.outputs / name, content)
 
     def plan(self, step: Step) -> None:
+        from hwflow.plan.figures import figures
+
+        hardware = self.design.hardware
         write(step.outputs / "plan.json", json_bytes(self.streams.to_json()))
+        found = figures(self.streams, hardware.part, hardware.clock_period_ns)
+        write(step.outputs / "figures.json", json_bytes(found))
 
     def make_hls(self, step: Step) -> None:
         from hwflow.hls import hls4ml_backend, writer
@@ -369,6 +375,7 @@ class _Flow:
             }
         if "plan" in self.steps:
             found["hardware"] = hardware_metrics(self.design, self.streams)
+            found |= json.loads(self.output("plan", "figures.json").read_text())
         found["verification"] = {"status": "skipped"}
         if "verify" in self.steps:
             found["verification"] = json.loads(self.output("verify", "results.json").read_text())

@@ -56,6 +56,7 @@ def print_build(project: Path, metrics: Mapping[str, Any]) -> None:
         )
         if key in metrics
     ]
+    rows += _hardware_rows(metrics)
     timings = metrics.get("timings_s", {})
     if timings:
         steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in timings.items())
@@ -64,6 +65,27 @@ def print_build(project: Path, metrics: Mapping[str, Any]) -> None:
     console = _console()
     console.print(_pairs(rows))
     print_verification(metrics.get("verification", {}))
+
+
+def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Size and speed, with where they come from."""
+    rows = []
+    resources, latency = metrics.get("resources"), metrics.get("latency")
+    if resources:
+        used = ", ".join(
+            f"{kind} {_number(resources[kind])}"
+            for kind in ("lut", "ff", "dsp", "bram_18k", "uram")
+        )
+        fits = {True: "fits", False: "does not fit", None: "unknown device"}[resources["fits"]]
+        rows.append((f"resources ({resources['source']})", f"{used}: {fits}"))
+    if latency:
+        speed = (
+            f"{latency['frames_per_second']:.1f} frames/s, interval "
+            f"{_number(latency['initiation_interval_cycles'])} and latency "
+            f"{_number(latency['latency_cycles'])} cycles, bottleneck {latency['bottleneck']}"
+        )
+        rows.append((f"speed ({latency['source']})", speed))
+    return rows
 
 
 def print_verification(verification: Mapping[str, Any]) -> None:

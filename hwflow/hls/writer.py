@@ -151,7 +151,7 @@ def project_files(
         DesignError: if a limit of the vendor's tools is exceeded.
     """
     check(graph)
-    files = layer_files(graph, titles, texts) | shell_files(graph)
+    files = layer_files(graph, titles, texts) | shell_files(graph, settings.backend)
     script = {
         "name": graph.name,
         "part": settings.part,
@@ -170,8 +170,13 @@ def project_files(
     return dict(sorted(files.items()))
 
 
-def shell_files(graph: StreamGraph) -> dict[str, str]:
-    """What stands around the layers: top function, declarations, simulation, Makefile."""
+def shell_files(graph: StreamGraph, backend: str = "vitis") -> dict[str, str]:
+    """What stands around the layers: top function, declarations, simulation, Makefile.
+
+    Args:
+        graph: the plan.
+        backend: `vitis` or `vivado`, which chooses the memory of FIFOs by itself.
+    """
     inputs, outputs = ports_of(graph)
     ports = [*inputs, *outputs]
     outside = dict(zip([*graph.inputs, *graph.outputs], [p.name for p in ports], strict=True))
@@ -186,6 +191,7 @@ def shell_files(graph: StreamGraph) -> dict[str, str]:
             "beat": f"{emit.beat_type(stream)} ",
             "depth": stream.depth,
             "reason": f"{stream.tensor or 'windows'}: {stream.reason}",
+            "storage": stream.storage if backend == "vitis" else None,
         }
         for stream in graph.internal
     ]

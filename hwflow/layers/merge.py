@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hwflow.errors import DesignError
 from hwflow.layers.base import FloatNode, LayerKind, LoweringContext
 from hwflow.layers.elementwise import deferred
 
@@ -38,6 +39,9 @@ def merge_kind(name: str, class_name: str, operation: type, *, computes: bool) -
     def lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
         if computes and any(context.expression(name) is not None for name in inputs):
             return deferred(layer, inputs, context)
+        flat = len(layer.output_shape) == 2
+        if flat and not computes and any(context.tensor(n).shape[:2] != (1, 1) for n in inputs):
+            raise DesignError(f"layer {layer.name!r}: flattened tensors cannot be concatenated")
         return context.add(operation(layer.name, tuple(inputs), alignment(inputs, context)))
 
     return LayerKind(

@@ -1,0 +1,56 @@
+"""What a plan costs and how fast it is, as `metrics.json` has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwflow.errors import DesignError
+from hwflow.plan import cost
+from hwflow.plan.dataflow import simulate
+from hwflow.plan.device import find_device
+from hwflow.plan.streams import StreamGraph
+
+
+def figures(graph: StreamGraph, part: str, clock_period_ns: float) -> dict[str, Any]:
+    """Estimated resources, and latency and interval as the dataflow simulation finds them.
+
+    Args:
+        graph: the plan, with its FIFO depths.
+        part: of the design; where its resources are not known, `available` and `fits` are null.
+        clock_period_ns: of the design.
+
+    Raises:
+        DesignError: if the simulation ends in a deadlock.
+    """
+    result = simulate(graph)
+    if result.deadlock:
+        raise DesignError(result.explain_deadlock())
+    total = cost.total_cost(graph)
+    available, fits = None, None
+    try:
+        device = find_device(part)
+    except DesignError:  # the part exists, but its resources are not known
+        pass
+    else:
+        available = {kind: getattr(device, kind) for kind in cost.KINDS}
+        fits = all(getattr(total, kind) <= available[kind] for kind in cost.KINDS)
+    # where frames have not settled, a frame may be taken when the one before has left
+    interval = result.interval_cycles or result.latency_cycles
+    slowest = next(p for p in graph.processes if p.name == result.bottleneck)
+    return {
+        "resources": {
+            "source": "estimate",
+            **total.to_json(),
+            "available": available,
+            "fits": fits,
+            "per_layer": {name: part.to_json() for name, part in cost.layer_costs(graph).items()},
+        },
+        "latency": {
+            "source": "simulation",
+            "latency_cycles": result.latency_cycles,
+            "initiation_interval_cycles": interval,
+            "clock_period_ns": clock_period_ns,
+            "frames_per_second": 1e9 / (clock_period_ns * interval),
+            "bottleneck": slowest.layer,
+        },
+    }
