@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,8 @@ def choices_of(design: Design) -> Choices:
         interval_cycles=interval,
         fastest=hardware.strategy == "latency",
         uram_initialisable=uram_initialisable,
+        # a speed that was asked for is reached only with the depths that simulation finds
+        simulate_depths=hardware.target is not None,
     )
 
 
@@ -221,8 +223,14 @@ class _Flow:
 
     @cached_property
     def streams(self) -> StreamGraph:
-        """The plan; made again from the design, because the file has no constants."""
-        return map_graph(self.graph, choices_of(self.design))
+        """The plan; its file has no constants, so it is mapped again, but keeps its depths."""
+        choices = choices_of(self.design)
+        step = self.steps.get("plan")
+        if step is None or not step.is_done:
+            return map_graph(self.graph, choices)
+        mapped = map_graph(self.graph, replace(choices, simulate_depths=False))
+        document = json.loads((step.outputs / "plan.json").read_text())
+        return replace(mapped, streams=StreamGraph.from_json(document).streams)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
