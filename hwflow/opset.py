@@ -8,6 +8,7 @@ reach to what its output can reach, over the actual weights.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -72,7 +73,7 @@ def require_int64(peak: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
+class Operation(ABC):
     """One integer operation; its output tensor bears its name.
 
     Attributes:
@@ -89,21 +90,21 @@ class Operation:
         if cls.kind:
             KINDS[cls.kind] = cls
 
+    @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:
         """The shape of the result.
 
         Raises:
             ValueError: if the inputs' shapes do not fit the operation or one another.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate(self, *tensors: IntArray) -> IntArray:
         """The result's raw integers, shape `(N, H, W, C)`, from the inputs' raw integers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def interval(self, *intervals: Interval) -> Interval:
         """What the result can reach when the inputs reach what `intervals` say."""
-        raise NotImplementedError
 
     def macs(self, *shapes: Shape) -> int:
         """Multiply-accumulates for one image."""
@@ -125,6 +126,10 @@ class Input(Operation):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return self.shape
+
+    def evaluate(self, *tensors: IntArray) -> IntArray:
+        (tensor,) = tensors
+        return tensor
 
     def interval(self, *intervals: Interval) -> Interval:
         channels = self.shape[2]

@@ -17,7 +17,6 @@ import numpy as np
 
 from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import FixedPoint
-from hwflow.hls.schedule import SlidingWindow
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import (
     Add,
@@ -38,6 +37,7 @@ from hwflow.opset import (
 from hwflow.plan import fifo, fifo_search, folding, memories
 from hwflow.plan.process_schedule import window_iterations
 from hwflow.plan.streams import Memory, Process, Stream, StreamGraph
+from hwflow.plan.window_schedule import SlidingWindow
 
 
 class LayerChoice(Protocol):

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hwflow.errors import DesignError
-from hwflow.hls.schedule import SlidingWindow, window_schedule
 from hwflow.plan.streams import Process
+from hwflow.plan.window_schedule import SlidingWindow, window_schedule
 
 Ticks = npt.NDArray[np.int32]
 """Of the beats of a frame on one stream, ascending."""

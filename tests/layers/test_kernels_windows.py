@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, IntArray
-from hwflow.hls.schedule import WRITE_TO_READ, SlidingWindow, WindowSchedule, window_schedule
 from hwflow.opset import windows
+from hwflow.plan.window_schedule import (
+    WRITE_TO_READ,
+    SlidingWindow,
+    WindowSchedule,
+    window_schedule,
+)
 from tests.support.kernel_cases import divisors, extreme_images, window_case, window_of
 from tests.support.kernel_harness import FAST, Case, Port, run_cases
 

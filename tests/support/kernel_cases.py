@@ -6,9 +6,9 @@ import numpy as np
 
 from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.hls import packing
-from hwflow.hls.schedule import SlidingWindow, window_schedule
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D, Input, MaxPool2D, Padding, Requantize, Shape, SumPool2D
+from hwflow.plan.window_schedule import SlidingWindow, window_schedule
 from tests.support.kernel_harness import Case, Port
 
 
