@@ -20,11 +20,27 @@ def nested() -> IntegerGraph:
     return build.build(build.add(["image", joined], "add"))
 
 
-GRAPHS = {"fire": fire(), "bypass": bypass(), "chain": chain(), "nested": nested()}
+def wide_fire() -> IntegerGraph:
+    """A bypass around a fire module whose pixels are more beats than a FIFO has to spare."""
+    build = Builder((14, 14, 64))
+    squeezed = build.convolution("image", "squeeze", 16)
+    one = build.convolution(squeezed, "one", 32)
+    three = build.convolution(squeezed, "three", 32, (3, 3), padding=(1, 1, 1, 1))
+    joined = build.concatenate([one, three], "concat")
+    return build.build(build.add(["image", joined], "add"))
+
+
+GRAPHS = {
+    "fire": fire(),
+    "bypass": bypass(),
+    "chain": chain(),
+    "nested": nested(),
+    "wide_fire": wide_fire(),
+}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-@pytest.mark.parametrize("interval", [1, 700, 4_000, 10**6])
+@pytest.mark.parametrize("interval", [1, 700, 4_000, 200_000, 10**6])
 def test_no_deadlock_whatever_the_folds(name: str, interval: int) -> None:
     assert simulate(plan(GRAPHS[name], interval), frames=3).deadlock == ()
 
