@@ -24,15 +24,9 @@ from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.opset import (
     KINDS,
-    Add,
-    Concatenate,
     Conv2D,
     Input,
-    Multiply,
     Operation,
-    Requantize,
-    SumPool2D,
-    Table,
     Tensor,
 )
 
@@ -252,53 +246,9 @@ def infer(operation: Operation, tensors: Mapping[str, Tensor]) -> Tensor:
             f"{operation.name}: reads {missing[0]!r}, which no earlier operation makes"
         )
     try:
-        return _infer(operation, [tensors[source] for source in operation.inputs])
+        return operation.infer(*(tensors[source] for source in operation.inputs))
     except ValueError as error:
         raise DesignError(f"{operation.name}: {error}") from error
-
-
-def _infer(operation: Operation, sources: list[Tensor]) -> Tensor:
-    shape = operation.output_shape(*(source.shape for source in sources))
-    if isinstance(operation, Table):
-        declared = sources[0].format
-        if (operation.values.size, operation.is_signed) != (1 << declared.width, declared.signed):
-            raise ValueError(f"its table is not one of every value of {declared}")
-    interval = operation.interval(*(source.interval for source in sources))
-    if isinstance(operation, Input):
-        return Tensor(shape, operation.format, 1, interval)
-    divisors = {source.divisor for source in sources}
-    if isinstance(operation, Requantize):
-        (source,) = sources
-        if (operation.fraction_bits, operation.divisor) != (
-            source.format.fraction_bits,
-            source.divisor,
-        ):
-            raise ValueError("its fraction bits and divisor are not those of its input")
-        return Tensor(shape, operation.format, 1, interval)
-    if divisors != {1}:
-        raise ValueError("a sum of average pooling must be requantized first")
-    if isinstance(operation, Table):
-        return Tensor(shape, operation.format, 1, interval)
-    fraction_bits = sources[0].format.fraction_bits
-    divisor = 1
-    if isinstance(operation, Conv2D):
-        fraction_bits += operation.weight_format.fraction_bits + operation.product_shift
-    elif isinstance(operation, Add | Concatenate):
-        units = {
-            source.format.fraction_bits + shift
-            for source, shift in zip(sources, operation.shifts, strict=True)
-        }
-        if len(units) != 1:
-            raise ValueError(f"shifts {operation.shifts} do not align its inputs")
-        fraction_bits = units.pop()
-    elif isinstance(operation, Multiply):
-        fraction_bits += sources[1].format.fraction_bits
-    elif isinstance(operation, SumPool2D):
-        divisor = operation.window[0] * operation.window[1]
-    low, high = int(interval.low.min()), int(interval.high.max())
-    if isinstance(operation, Conv2D):  # the running sum also passes through its parts
-        low, high = min(low, 0), max(high, 0)
-    return Tensor(shape, FixedPoint.containing(low, high, fraction_bits), divisor, interval)
 
 
 def _checked_input(operation: Input, inputs: Mapping[str, npt.ArrayLike]) -> IntArray:
