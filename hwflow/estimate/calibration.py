@@ -63,6 +63,9 @@ def load(directory: Path) -> tuple[list[Row], list[Measured]]:
             Fault(str(path), "", "is missing; give the folder that holds calibration.csv.")
         )
     rows = read_rows(path)
+    faults = [Fault(f"{path}:{row.line}", "", f"{text}.") for row in rows for text in row.faults]
+    if faults:
+        raise DesignError(faults)
     by_line: dict[int, dict[str, float]] = {}
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)

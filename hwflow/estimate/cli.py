@@ -28,7 +28,7 @@ def estimate(
     """Estimate resources and cycles of the layers in a table, each with its error.
 
     Raises:
-        DesignError: if the table is faulty; all faults at once.
+        DesignError: if the file is no such table. A faulty row is null with a reason.
     """
     from hwflow.estimate.estimator import estimate_rows
     from hwflow.estimate.rows import read_rows

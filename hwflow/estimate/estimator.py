@@ -16,6 +16,9 @@ EXACT_ERROR = 0.02
 BORROWED_ERROR = 0.6
 """Least relative error claimed where another regime's weights stand in."""
 
+STRATEGIES = frozenset({"", "latency", "resource"})
+"""Strategies of layers with weights; an empty one is hls4ml's default."""
+
 OUTSIDE_FACTOR = 2.0
 """By how much the error grows outside the range of the data."""
 
@@ -23,23 +26,29 @@ OUTSIDE_FACTOR = 2.0
 def estimate_rows(rows: Sequence[Row], coefficients: Coefficients | None = None) -> list[Estimate]:
     """Estimates of all rows, in order.
 
-    A design's row (`kind` model) is estimated from the layer rows that follow it with the same
-    repository and path.
+    A design's row (`kind` model) is estimated from the layer rows with the same repository and
+    path.
 
     Args:
         rows: layers and designs.
         coefficients: what to weigh terms with; those shipped by default.
     """
     known = shipped() if coefficients is None else coefficients
+    members = whole.members(rows)
     layers = [None if whole.is_whole(row) else estimate_layer(row, known) for row in rows]
     return [
-        with_route(whole.estimate_whole(rows, layers, index) if layer is None else layer, known)
+        with_route(
+            whole.estimate_whole(rows, layers, index, members[index]) if layer is None else layer,
+            known,
+        )
         for index, layer in enumerate(layers)
     ]
 
 
 def estimate_layer(row: Row, coefficients: Coefficients) -> Estimate:
     """The figures of one layer after high-level synthesis."""
+    if row.faults:
+        return Estimate.none("; ".join(row.faults))
     family = family_of(row)
     if family is None:
         what = f"the function {row.function!r}" if row.function else "a row without a function"
@@ -47,8 +56,16 @@ def estimate_layer(row: Row, coefficients: Coefficients) -> Estimate:
     reason = family.missing(row)
     if reason:
         return Estimate.none(reason, family.name)
+    if family.uses_weights and row.strategy not in STRATEGIES:
+        known_names = ", ".join(sorted(STRATEGIES - {""}))
+        return Estimate.none(
+            f"no results of the strategy {row.strategy[:40]!r}: {known_names} are known",
+            family.name,
+        )
     outside = outside_ranges(family, row, coefficients)
-    notes = []
+    notes = list(row.remarks)
+    if family.uses_weights and not row.strategy:
+        notes.append("no strategy given: hls4ml's default latency is taken")
     if row.types.get("w") is None and family.uses_weights:
         notes.append("no weight type given: hls4ml's default fixed<16,6> is taken")
     if family.uses_weights and row.strategy != "resource" and "n_nonzero_w" not in row.counts:

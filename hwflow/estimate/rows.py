@@ -1,7 +1,7 @@
 """Rows that describe layers and designs: the columns of a calibration table.
 
 Columns that hold results are ignored. A column may be absent; what a row then lacks is said by
-the estimator that needs it.
+the estimator that needs it. A faulty cell spoils its row, not the table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from hwflow.errors import DesignError, Fault
 from hwflow.estimate.precision import Precision, parse_precision
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_FAULTS = 50
 
 COUNT_LIMITS: dict[str, int] = {
     "n_in": 10**8,
@@ -74,7 +73,11 @@ RESULT_COLUMNS = (
     "uram",
     "clk_est",
 )
-KNOWN_COLUMNS = {*COUNT_LIMITS, *TYPE_COLUMNS, *TEXT_COLUMNS, *NUMBER_COLUMNS, *RESULT_COLUMNS}
+DESCRIPTION_COLUMNS = {*COUNT_LIMITS, *TYPE_COLUMNS, *TEXT_COLUMNS, *NUMBER_COLUMNS}
+KNOWN_COLUMNS = {*DESCRIPTION_COLUMNS, *RESULT_COLUMNS}
+
+UNUSED_COLUMNS = {"b_t", "n_weights", "n_zeros", "wuniq"}
+"""Columns that estimates do without: a fault there is a remark."""
 
 _EMPTY = {"", "nan", "none", "null", "na", "n/a", "-"}
 _SYMBOLS = {"n_chan": {"n_filt"}, "kh": {"pool_height"}, "kw": {"pool_width"}}
@@ -106,6 +109,8 @@ class Row:
         input_shape: sizes as far as they are numbers.
         group: repository and path, the same for the rows of one design.
         impl: the configuration's implementation choice.
+        faults: why the row cannot be estimated: its faulty cells, with their columns.
+        remarks: faulty cells that estimates do without.
     """
 
     line: int
@@ -124,6 +129,8 @@ class Row:
     input_shape: tuple[int, ...]
     group: tuple[str, str]
     impl: str
+    faults: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def vitis(self) -> bool:
@@ -165,8 +172,11 @@ class Row:
 def read_rows(path: Path) -> list[Row]:
     """Reads a table.
 
+    Returns:
+        One row a line that has cells, in order.
+
     Raises:
-        DesignError: if the file cannot be read as such a table, or with every faulty cell.
+        DesignError: if the file cannot be read as such a table.
     """
     try:
         size = path.stat().st_size
@@ -202,24 +212,19 @@ def parse_rows(text: str, where: str) -> list[Row]:
         DesignError: as `read_rows`.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    faults: list[Fault] = []
     rows: list[Row] = []
     try:
         header = [cell.strip() for cell in next(reader, [])]
         _check_header(header, where)
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            row = _row(header, cells, reader.line_num, where, faults)
-            if row is not None:
-                rows.append(row)
-            if len(faults) >= MAX_FAULTS:
-                faults.append(Fault(where, "", "has more faults; only the first are listed."))
-                break
+        rows.extend(
+            _row(header, cells, reader.line_num)
+            for cells in reader
+            if len(cells) > 1 or (cells and cells[0].strip())
+        )
     except csv.Error as error:
-        faults.append(Fault(f"{where}:{reader.line_num}", "", f"is no CSV: {error}."))
-    if faults:
-        raise DesignError(faults)
+        raise DesignError(
+            Fault(f"{where}:{reader.line_num}", "", f"is no CSV: {error}.")
+        ) from error
     if not rows:
         raise DesignError(Fault(where, "", "holds a header and no rows; give one row a layer."))
     return rows
@@ -232,61 +237,48 @@ def _check_header(header: list[str], where: str) -> None:
         Fault(f"{where}:1", name, "stands twice among the columns; keep one.")
         for name in sorted({name for name in header if name and header.count(name) > 1})
     ]
-    if "layer_or_model" not in header:
-        known = sorted(set(header) & KNOWN_COLUMNS)
-        came = ", ".join(known) if known else f"{', '.join(header)[:120]!r}, none of them known"
+    if not set(header) & DESCRIPTION_COLUMNS:
         faults.append(
             Fault(
                 f"{where}:1",
                 "layer_or_model",
                 f"must be among the columns (a layer's name, its function in brackets: "
-                f"conv1[conv_2d_cl]); the known columns that came are {came}.",
+                f"conv1[conv_2d_cl]), but none that describes a layer is: "
+                f"{', '.join(header)[:120]!r}.",
             )
         )
     if faults:
         raise DesignError(faults)
 
 
-def _row(
-    header: list[str], cells: list[str], line: int, where: str, faults: list[Fault]
-) -> Row | None:
-    place = f"{where}:{line}"
-    if len(cells) > len(header):
-        faults.append(
-            Fault(place, "", f"has {len(cells)} cells where the header names {len(header)}.")
-        )
-        return None
+def _row(header: list[str], cells: list[str], line: int) -> Row:
+    """A row; its faulty cells are left out and listed in it."""
     cell = {
         name: "" if value.strip().lower() in _EMPTY else value.strip()
         for name, value in zip(header, cells, strict=False)
     }
-    before = len(faults)
-    counts = _counts(cell, place, faults)
-    types = _types(cell, place, faults)
-    kind = cell.get("kind", "").lower()
-    if kind not in _KINDS:
-        expected = ", ".join(sorted(_KINDS - {""}))
-        faults.append(Fault(place, "kind", f"must be one of {expected}, not {kind[:40]!r}."))
-    io_type = cell.get("io_type", "").lower()
-    if io_type not in _IO_TYPES:
-        faults.append(
-            Fault(place, "io_type", f"must be io_parallel or io_stream, not {io_type[:40]!r}.")
-        )
+    faults = _Faults()
+    if len(cells) > len(header):
+        faults.add("", f"the row has {len(cells)} cells where the header names {len(header)}")
+    elif not any(cell.values()):
+        faults.add("", "the row is empty")
+    counts = _counts(cell, faults)
+    types = _types(cell, faults)
+    kind = _choice(cell, "kind", _KINDS, faults)
+    io_type = _choice(cell, "io_type", _IO_TYPES, faults)
     if any(precision.elements for precision in types.values()):
         io_type = "io_stream"
     name = cell.get("layer_or_model", "")
     strategy = cell.get("strategy_l", "") or cell.get("strategy", "")
-    clock_ns = _clock(cell, place, faults)
+    clock_ns = _clock(cell, faults)
     reuse_factor = counts.pop("rf_l", None)
     if reuse_factor is None:
-        reuse_factor = _reuse_factor(cell, place, faults)
-    if len(faults) > before:
-        return None
+        reuse_factor = _reuse_factor(cell, faults)
     _complete(counts, cell)
     functions = _functions(name, cell.get("impl", ""))
     return Row(
         line=line,
-        kind=kind or ("layer" if "[" in name else "model"),
+        kind=kind or ("model" if name and "[" not in name else "layer"),
         name=name,
         function=functions[0],
         fused=functions[1:],
@@ -301,10 +293,34 @@ def _row(
         input_shape=_shape(cell.get("input_shape", "")),
         group=(cell.get("source_repo", ""), cell.get("path", "")),
         impl=cell.get("impl", ""),
+        faults=tuple(faults.spoiling),
+        remarks=tuple(faults.remarks),
     )
 
 
-def _counts(cell: Mapping[str, str], place: str, faults: list[Fault]) -> dict[str, int]:
+class _Faults:
+    """Faulty cells of a row: those that spoil it, and those that estimates do without."""
+
+    def __init__(self) -> None:
+        self.spoiling: list[str] = []
+        self.remarks: list[str] = []
+
+    def add(self, column: str, message: str) -> None:
+        if column in UNUSED_COLUMNS:
+            self.remarks.append(f"{column} is left out: it {message}")
+        else:
+            self.spoiling.append(f"{column} {message}" if column else message)
+
+
+def _choice(cell: Mapping[str, str], column: str, known: set[str], faults: _Faults) -> str:
+    text = cell.get(column, "").lower()
+    if text in known:
+        return text
+    faults.add(column, f"must be one of {', '.join(sorted(known - {''}))}, not {text[:40]!r}")
+    return ""
+
+
+def _counts(cell: Mapping[str, str], faults: _Faults) -> dict[str, int]:
     counts: dict[str, int] = {}
     for column, limit in COUNT_LIMITS.items():
         text = cell.get(column, "")
@@ -316,19 +332,13 @@ def _counts(cell: Mapping[str, str], place: str, faults: list[Fault]) -> dict[st
         except ValueError:
             value = -1.0
         if not (least <= value <= limit) or value != int(value):
-            faults.append(
-                Fault(
-                    place,
-                    column,
-                    f"must be a whole number from {least} to {limit}, not {text[:40]!r}.",
-                )
-            )
+            faults.add(column, f"must be a whole number from {least} to {limit}, not {text[:40]!r}")
             continue
         counts[column] = int(value)
     return counts
 
 
-def _types(cell: Mapping[str, str], place: str, faults: list[Fault]) -> dict[str, Precision]:
+def _types(cell: Mapping[str, str], faults: _Faults) -> dict[str, Precision]:
     texts = {column[:-2]: cell.get(column, "") for column in TYPE_COLUMNS}
     for key, text in _PRECISION_PART.findall(cell.get("precision", "")):
         if not texts[key]:
@@ -339,11 +349,11 @@ def _types(cell: Mapping[str, str], place: str, faults: list[Fault]) -> dict[str
             try:
                 types[key] = parse_precision(text)
             except ValueError as error:
-                faults.append(Fault(place, f"{key}_t", f"{error}."))
+                faults.add(f"{key}_t", str(error))
     return types
 
 
-def _clock(cell: Mapping[str, str], place: str, faults: list[Fault]) -> float | None:
+def _clock(cell: Mapping[str, str], faults: _Faults) -> float | None:
     text = cell.get("clock_ns", "")
     if not text:
         return None
@@ -352,18 +362,12 @@ def _clock(cell: Mapping[str, str], place: str, faults: list[Fault]) -> float | 
     except ValueError:
         value = -1.0
     if not 0.1 <= value <= 10_000:
-        faults.append(
-            Fault(
-                place,
-                "clock_ns",
-                f"must be a clock period from 0.1 to 10000 ns, not {text[:40]!r}.",
-            )
-        )
+        faults.add("clock_ns", f"must be a period from 0.1 to 10000 ns, not {text[:40]!r}")
         return None
     return value
 
 
-def _reuse_factor(cell: Mapping[str, str], place: str, faults: list[Fault]) -> int | None:
+def _reuse_factor(cell: Mapping[str, str], faults: _Faults) -> int | None:
     """The reuse factor of the `reuse_factor` column; of several (`9/36/72`) the largest."""
     text = cell.get("reuse_factor", "")
     if not text:
@@ -375,13 +379,9 @@ def _reuse_factor(cell: Mapping[str, str], place: str, faults: list[Fault]) -> i
         except ValueError:
             value = -1.0
         if not 1 <= value <= 10**8 or value != int(value):
-            faults.append(
-                Fault(
-                    place,
-                    "reuse_factor",
-                    f"must be a whole number from 1, or several between slashes, "
-                    f"not {text[:40]!r}.",
-                )
+            faults.add(
+                "reuse_factor",
+                f"must be a whole number from 1, or several between slashes, not {text[:40]!r}",
             )
             return None
         values.append(int(value))

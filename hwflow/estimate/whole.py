@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 
 from hwflow.estimate import rules
@@ -22,32 +23,58 @@ def is_whole(row: Row) -> bool:
     return row.kind in ("model", "model_impl")
 
 
-def members(rows: Sequence[Row], index: int) -> list[int]:
-    """Positions of the layer rows of the design at `index`: those after it, of its group."""
-    found = []
-    for position in range(index + 1, len(rows)):
-        if is_whole(rows[position]) or rows[position].group != rows[index].group:
-            break
-        found.append(position)
+def members(rows: Sequence[Row]) -> dict[int, list[int]]:
+    """Positions of the layer rows of every design, by the design's position.
+
+    A design's layers bear its repository and path. Where several designs bear the same, or none,
+    they are the rows that follow it.
+    """
+    designs: dict[tuple[str, str], list[int]] = defaultdict(list)
+    layers: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for position, row in enumerate(rows):
+        (designs if is_whole(row) else layers)[row.group].append(position)
+    found = {}
+    for group, positions in designs.items():
+        if len(positions) == 1 and group[1]:
+            found[positions[0]] = layers[group]
+            continue
+        for position in positions:
+            found[position] = _following(rows, position)
     return found
+
+
+def _following(rows: Sequence[Row], index: int) -> list[int]:
+    end = index + 1
+    while end < len(rows) and not is_whole(rows[end]) and rows[end].group == rows[index].group:
+        end += 1
+    return list(range(index + 1, end))
 
 
 def estimate_whole(
     rows: Sequence[Row],
     layers: Sequence[Estimate | None],
     index: int,
+    positions: Sequence[int],
 ) -> Estimate:
     """The design at `index`, from the estimates of its layers.
 
     Layers run at the same time when they are streamed: the interval is that of the slowest, and
     so, nearly, is the latency. Otherwise latencies add up.
+
+    Args:
+        rows: the table.
+        layers: the estimates of its layers; none where a row is a design.
+        index: the design's position.
+        positions: those of its layers.
     """
-    positions = members(rows, index)
+    if rows[index].faults:
+        return Estimate.none("; ".join(rows[index].faults), "design")
     parts = [(rows[p], layers[p]) for p in positions]
     if not positions:
         return Estimate.none(
             "a design is estimated from its layers: give one row a layer after it, with the same "
-            "source_repo and path"
+            "source_repo and path",
+            "design",
         )
     figures: dict[str, Figure] = {}
     for name in FIGURES:

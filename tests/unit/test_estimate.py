@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -22,6 +24,22 @@ COLUMNS = (
     "layer_or_model,tool,part,clock_ns,strategy_l,rf_l,in_h,in_w,out_h,out_w,n_chan,n_filt,kh,kw,"
     "n_in,n_out,in_t,out_t,w_t,acc_t"
 )
+
+NUMBERS = ["", "1", "3", "64", "1000", "100000", "99999999", "0", "-1", "0.5", "1e400", "nan"]
+TYPE_CELLS = ["", "fixed<16,6>", "array<fixed<8,1>,4*1>", "fixed<1024,-2000>", "int<4>", "float"]
+CELLS = {
+    "layer_or_model": [f"x[{name}]" for family in families() for name in sorted(family.functions)],
+    "kind": ["", "layer", "model_1layer", "model", "odd"],
+    "strategy": ["", "latency", "resource", "unrolled"],
+    "io_type": ["", "io_stream", "io_parallel", "odd"],
+    "part": ["", "xc7z020-1"],
+    "tool": ["", "Vitis HLS 2024.1", "Vivado HLS 2019.2", "odd"],
+    "clock_ns": ["", "0.1", "10000", "soon"],
+    **dict.fromkeys(("reuse_factor", "n_in", "n_out", "n_chan", "n_filt"), NUMBERS),
+    **dict.fromkeys(("in_h", "in_w", "out_w", "kh", "kw", "n_nonzero_w"), NUMBERS),
+    **dict.fromkeys(("in_t", "out_t", "w_t", "acc_t", "b_t"), TYPE_CELLS),
+}
+"""What rows of every kind of layer are made of, sense and nonsense."""
 
 
 def estimate(line: str, header: str = COLUMNS) -> Estimate:
@@ -191,6 +209,7 @@ def test_the_command_prints_a_list_in_order(tmp_path: Path) -> None:
     first, second = json.loads(result.stdout)
     assert first["family"] == "dense"
     assert first["notes"] == [
+        "no strategy given: hls4ml's default latency is taken",
         "no weight type given: hls4ml's default fixed<16,6> is taken",
         "number of non-zero weights unknown: all are taken as non-zero",
     ]
@@ -199,9 +218,43 @@ def test_the_command_prints_a_list_in_order(tmp_path: Path) -> None:
     assert "line 3: no estimator knows the function 'lstm'" in text
 
 
-def test_the_command_refuses_a_faulty_table(tmp_path: Path) -> None:
+def test_a_faulty_row_is_null_and_the_others_are_estimated(tmp_path: Path) -> None:
     path = tmp_path / "layers.csv"
-    path.write_text("layer_or_model,n_in\nd[dense],many\n", encoding="utf-8")
+    path.write_text(
+        "layer_or_model,n_in,n_out,strategy\n"
+        "a[dense],many,5,\n"
+        "b[dense],16,5,distributed_arithmetic\n"
+        ",,,\n"
+        "d[dense],16,5,latency\n",
+        encoding="utf-8",
+    )
+    result = CliRunner().invoke(app, ["estimate", "--config", str(path), "--json"])
+    assert result.exit_code == 0
+    faulty, unknown, empty, good = json.loads(result.stdout)
+    assert faulty["lut"] is None
+    assert faulty["reason"] == "n_in must be a whole number from 1 to 100000000, not 'many'"
+    assert unknown["dsp"] is None
+    assert "no results of the strategy 'distributed_arithmetic'" in unknown["reason"]
+    assert empty["reason"] == "the row is empty"
+    assert good["lut"] > 0
+
+
+def test_the_command_refuses_a_file_that_is_no_table_of_layers(tmp_path: Path) -> None:
+    path = tmp_path / "layers.csv"
+    path.write_text("name,age\nd,4\n", encoding="utf-8")
     result = CliRunner().invoke(app, ["estimate", "--config", str(path), "--json"])
     assert result.exit_code == 2
-    assert f"{path}:2 n_in: must be a whole number" in result.output
+    assert "none that describes a layer" in result.stdout + result.stderr
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(*[st.sampled_from(CELLS[column]) for column in CELLS]), min_size=1))
+def test_no_row_of_odd_cells_is_a_crash(cells: list[tuple[str, ...]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([list(CELLS), *cells])
+    found = estimate_rows(parse_rows(text.getvalue(), "t.csv"))
+    assert len(found) == len(cells)
+    for item in found:
+        json.dumps(item.to_json(), allow_nan=False)
+        for figure in item.figures.values():
+            assert figure.reason if figure.value is None else figure.value >= 0
