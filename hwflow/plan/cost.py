@@ -129,7 +129,7 @@ def convolution(layer: Foldable, fold: Fold, impl: str, storage: str) -> Resourc
     products = fold.multipliers
     one = multiplier(layer.input_width, layer.weight_width, impl)
     product_bits = layer.input_width + layer.weight_width
-    simd = 1 if layer.is_depthwise else fold.simd
+    simd = fold.simd
     adders = lanes * ((simd - 1) * (product_bits + 2) + layer.sum_width)
     words = layer.weight_words(fold)
     bias_words = layer.filters * layer.groups // lanes
@@ -142,9 +142,9 @@ def convolution(layer: Foldable, fold: Fold, impl: str, storage: str) -> Resourc
     total += memory(bias_words, lanes * layer.sum_width, "lutram")
     rounding = requantization(layer.sum_width, layer.output_width)
     total += Resources(lut=lanes * rounding.lut, ff=lanes * rounding.ff)
-    if not layer.is_depthwise and layer.filters > lanes:  # the beats kept for the other folds
+    if layer.filters > (1 if layer.is_depthwise else lanes):  # beats kept for the other folds
         kept = layer.taps * (layer.inputs // simd)
-        width = simd * layer.input_width
+        width = layer.input_lanes(fold) * layer.input_width
         total += memory(kept, width, auto_storage(kept, width))
     return total
 

@@ -2,7 +2,8 @@
 
 A convolution multiplies `simd` input channels with `pe` filters a cycle. Its reuse factor, the
 number of products that each multiplier makes for an output pixel, is
-`taps * (inputs / simd) * (filters / pe)`.
+`taps * (inputs / simd) * (filters / pe) * groups`. A depthwise one multiplies `pe` channels a
+cycle; the filters of a channel take their turn.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Fold:
     """How a convolution is folded.
 
     Attributes:
-        simd: input channels a cycle.
-        pe: filters a cycle.
+        simd: input channels a cycle, of one group; 1 of a depthwise layer.
+        pe: filters a cycle, of one group; channels a cycle of a depthwise layer.
     """
 
     simd: int
@@ -92,9 +93,7 @@ class Foldable:
         if self.is_depthwise:
             widest = LARGEST_WORD_BITS // max(self.input_width, self.output_width)
             return tuple(
-                Fold(1, pe * self.filters)
-                for pe in divisors(self.groups)
-                if pe * self.filters <= min(widest, LARGEST_PARTITION)
+                Fold(1, pe) for pe in divisors(self.groups) if pe <= min(widest, LARGEST_PARTITION)
             )
         found = [
             Fold(simd, pe)
@@ -113,7 +112,7 @@ class Foldable:
 
     def input_lanes(self, fold: Fold) -> int:
         """Channels in the beats that a fold reads."""
-        return fold.pe // self.filters if self.is_depthwise else fold.simd
+        return fold.pe if self.is_depthwise else fold.simd
 
     def weight_words(self, fold: Fold) -> int:
         """Words of the weights' memory, one a cycle of a pixel's work."""

@@ -40,9 +40,20 @@ def test_every_legal_fold_and_its_cycles() -> None:
 
 
 def test_depthwise_folds_over_channels_alone() -> None:
-    assert DEPTHWISE.folds() == tuple(Fold(1, 2 * pe) for pe in (1, 2, 3, 6))
+    assert DEPTHWISE.folds() == tuple(Fold(1, pe) for pe in (1, 2, 3, 6))
     assert [DEPTHWISE.input_lanes(fold) for fold in DEPTHWISE.folds()] == [1, 2, 3, 6]
-    assert DEPTHWISE.reuse_factor(Fold(1, 12)) == 9
+    # each of six channels feeds two filters of nine taps, which take their turn
+    assert DEPTHWISE.reuse_factors() == (18, 36, 54, 108)
+
+
+def test_the_groups_of_a_grouped_layer_take_their_turn() -> None:
+    layer = Foldable("grouped", 100, 9, 4, 6, 3, 8, 8)
+    assert len(layer.folds()) == 3 * 4
+    for fold in layer.folds():
+        assert layer.inputs % fold.simd == 0
+        assert layer.filters % fold.pe == 0
+        assert layer.reuse_factor(fold) * fold.multipliers == 9 * 4 * 6 * 3
+        assert layer.input_lanes(fold) == fold.simd
 
 
 def test_reading_the_input_can_take_longer_than_the_products() -> None:

@@ -1,0 +1,65 @@
+"""Convolutions: a sliding window where there is one, then the products."""
+
+from __future__ import annotations
+
+from hwflow.opset import Conv2D
+from hwflow.plan.instances.base import Instance, builds
+from hwflow.plan.instances.windows import sliding_window
+from hwflow.plan.lanes import weight_memory
+from hwflow.plan.streams import Memory
+
+
+@builds(Conv2D)
+def convolution(it: Instance) -> str:
+    """`matrix_vector`, or `depthwise` where every filter reads one channel."""
+    operation, fold = it.operation, it.fold
+    assert isinstance(operation, Conv2D)
+    assert fold is not None
+    kernel_height, kernel_width, inputs, filters = operation.weights.shape
+    taps = kernel_height * kernel_width
+    if taps > 1 or operation.strides != (1, 1) or any(operation.padding):
+        kernel = (kernel_height, kernel_width)
+        stream = sliding_window(it, kernel, operation.strides, operation.padding, 0)
+    else:
+        stream = it.input()
+    out = it.made.shape
+    pixels = out[0] * out[1]
+    groups = operation.groups
+    if inputs == 1 and groups > 1:
+        multiplier = filters // groups
+        words = (groups // fold.pe) * multiplier * taps
+        kernel_name = "depthwise"
+        settings = {"channels": groups, "multiplier": multiplier, "pe": fold.pe}
+    else:
+        words = groups * (filters // groups // fold.pe) * (inputs // fold.simd) * taps
+        kernel_name = "matrix_vector"
+        settings = {
+            "in_channels": inputs * groups,
+            "out_channels": filters,
+            "groups": groups,
+            "simd": fold.simd,
+            "pe": fold.pe,
+        }
+    word_bits = fold.multipliers * operation.weight_format.width
+    rom = weight_memory(it.choices, operation, words, word_bits)
+    bias_width = it.tensor(operation.name).format.width
+    biases = Memory("biases", filters // fold.pe, fold.pe * bias_width, "lutram")
+    return it.process(
+        kernel_name,
+        (stream,),
+        {
+            "pixels": pixels,
+            "taps": taps,
+            **settings,
+            "weight_width": operation.weight_format.width,
+            "product_shift": operation.product_shift,
+        },
+        pixels * words,
+        memories=(rom, biases),
+        weights=operation.weights,
+        biases=operation.biases,
+        weight_format=operation.weight_format,
+        multipliers=fold.multipliers,
+        multiplier=it.choices.multipliers.get(operation.name, "auto"),
+        **it.sums(),
+    )

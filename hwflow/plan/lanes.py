@@ -1,0 +1,158 @@
+"""How many channels each stage takes and gives a cycle, and how its convolution is folded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import gcd
+
+from hwflow.errors import DesignError, Fault
+from hwflow.integer_graph import IntegerGraph
+from hwflow.opset import Concatenate, Conv2D, Input, MaxPool2D, Shape, SumPool2D
+from hwflow.plan import folding, memories
+from hwflow.plan.choices import Choices
+from hwflow.plan.stages import Stage, fused_requantizations
+from hwflow.plan.streams import Memory
+
+
+def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
+    """What the folds of a convolution of a graph depend on."""
+    out = fused_requantizations(graph).get(operation.name, operation)
+    source, result = graph.tensors[operation.inputs[0]], graph.tensors[out.name]
+    kernel_height, kernel_width, inputs, filters = operation.weights.shape
+    needs_window = kernel_height * kernel_width > 1 or operation.strides != (1, 1)
+    needs_window = needs_window or any(operation.padding)
+    return folding.Foldable(
+        operation.name,
+        pixels=result.shape[0] * result.shape[1],
+        taps=kernel_height * kernel_width,
+        inputs=inputs,
+        filters=filters // operation.groups,
+        groups=operation.groups,
+        input_width=source.format.width,
+        output_width=result.format.width,
+        weight_width=operation.weight_format.width + (not operation.weight_format.signed),
+        sum_width=graph.tensors[operation.name].format.width,
+        input_pixels=source.shape[0] * source.shape[1] if needs_window else 0,
+        lead_pixels=max(
+            0,
+            (kernel_height - 1 - operation.padding[0]) * source.shape[1]
+            + kernel_width
+            - operation.padding[2],
+        )
+        if needs_window
+        else 0,
+        buffer_pixels=buffer_pixels(source.shape, (kernel_height, kernel_width), operation.strides)
+        if needs_window
+        else 0,
+    )
+
+
+def buffer_pixels(shape: Shape, kernel: tuple[int, int], strides: tuple[int, int]) -> int:
+    """Pixels of a sliding window's line buffer: the window's reach, and the rows that a stride
+    skips, so that they arrive while a row is worked on.
+    """
+    least = (kernel[0] - 1) * shape[1] + kernel[1]
+    return min(least + (strides[0] - 1) * shape[1], shape[0] * shape[1] + least)
+
+
+def weight_memory(choices: Choices, operation: Conv2D, words: int, width_bits: int) -> Memory:
+    """Where the weights of a layer stand.
+
+    Raises:
+        DesignError: for a storage that the device does not have.
+    """
+    storage = choices.for_layer(operation.name).storage
+    return memories.place(
+        "weights",
+        words,
+        width_bits,
+        choices.storages.get(operation.name, storage),
+        layer=operation.name,
+        uram_initialisable=choices.uram_initialisable,
+    )
+
+
+@dataclass
+class Lanes:
+    """Channels in the beats of every stage.
+
+    Attributes:
+        read: by the name of the operation that reads.
+        written: by tensor.
+        folds: of convolutions, by name.
+    """
+
+    read: dict[str, int] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    folds: dict[str, folding.Fold] = field(default_factory=dict)
+
+
+def choose_lanes(graph: IntegerGraph, stages: Sequence[Stage], choices: Choices) -> Lanes:
+    """The lanes of every stage, in order.
+
+    Raises:
+        DesignError: for illegal reuse factors and storages, all of them at once.
+    """
+    lanes = Lanes()
+    faults: list[Fault] = []
+    for stage in stages:
+        try:
+            _choose(graph, stage, choices, lanes)
+        except DesignError as error:
+            faults += error.faults
+            lanes.written[stage.tensor] = 1  # so that all faults are found
+    if faults:
+        raise DesignError(faults)
+    return lanes
+
+
+def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -> None:
+    operation = stage.operation
+    name = operation.name
+    out = graph.tensors[stage.tensor]
+    if isinstance(operation, Input):
+        # as many channels a beat as fit a 64-bit word: wide enough never to be the bottleneck
+        lanes.written[name] = max(
+            d for d in folding.divisors(out.shape[2]) if d * out.format.width <= 64
+        )
+        return
+    given = lanes.written[operation.inputs[0]]
+    if isinstance(operation, Conv2D):
+        weight_memory(choices, operation, 1, 1)  # a storage that cannot be is a fault here already
+        layer = foldable(graph, operation)
+        fold = _convolution_fold(layer, choices, given)
+        lanes.folds[name] = fold
+        lanes.read[name], lanes.written[stage.tensor] = layer.input_lanes(fold), fold.pe
+        return
+    sources = [graph.tensors[source] for source in operation.inputs]
+    channels = out.shape[2]
+    beats = out.shape[0] * out.shape[1] * channels
+    if isinstance(operation, Concatenate):
+        channels = gcd(*(source.shape[2] for source in sources))
+    elif isinstance(operation, MaxPool2D | SumPool2D):
+        taps = operation.window[0] * operation.window[1]
+        read = sources[0].shape[0] * sources[0].shape[1] * channels
+        beats = max(read, beats * taps)
+    width = max(source.format.width for source in [*sources, out])
+    interval = choices.wanted_cycles
+    chosen = folding.lanes_for_interval(channels, beats, interval, width, given)
+    if isinstance(operation, SumPool2D | MaxPool2D):
+        # each lane costs its arithmetic: no more of them than are needed, if one repack does
+        fewest = folding.lanes_for_interval(channels, beats, interval, width, 0)
+        fits = [d for d in folding.divisors(given) if d >= fewest and channels % d == 0]
+        chosen = min(fits, default=fewest)
+    lanes.read[name] = lanes.written[stage.tensor] = chosen
+
+
+def _convolution_fold(layer: folding.Foldable, choices: Choices, given_lanes: int) -> folding.Fold:
+    if layer.name in choices.folds:
+        return choices.folds[layer.name]
+    wanted = choices.for_layer(layer.name).reuse_factor
+    if wanted is not None:
+        if not choices.explicit(layer.name):
+            # the default for all layers: the nearest legal one, rather slower than larger
+            legal = layer.reuse_factors()
+            wanted = min((rf for rf in legal if rf >= wanted), default=max(legal))
+        return folding.fold_for_reuse_factor(layer, wanted)
+    return folding.fold_for_interval(layer, choices.wanted_cycles, given_lanes)
