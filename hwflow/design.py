@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hwflow.sections import (
     Preprocessing,
     Quantization,
     Section,
+    Target,
     Verification,
     Weights,
     unmatched,
@@ -401,10 +403,12 @@ class _Checker:
             "the target decides the reuse factors (hardware.layers may still set single ones)",
         )
         target = self.given("hardware", "target")
-        keys = ("frames_per_second", "interval_cycles")
-        self.exclude(("hardware", "target"), *keys, "each decides the other")
+        keys = tuple(Target.model_fields)
+        for first, second in combinations(keys, 2):
+            self.exclude(("hardware", "target"), first, second, "a plan has one target")
         if isinstance(target, dict) and not any(target.get(key) is not None for key in keys):
-            self.fault(("hardware", "target"), f"must have one of `{keys[0]}`, `{keys[1]}`.")
+            names = ", ".join(f"`{key}`" for key in keys)
+            self.fault(("hardware", "target"), f"must have one of {names}.")
 
     def check_hardware(self, found: dict[str, Any]) -> None:
         from hwflow.plan.device import find_device, resolve_part
@@ -421,17 +425,22 @@ class _Checker:
         if hardware is None:
             return
         found["hardware"] = hardware.model_copy(update={"part": part})
+        target = hardware.target
         try:
             has_uram = find_device(part).uram > 0
-        except DesignError:  # it exists, but its resources are not known
+        except DesignError as error:  # it exists, but its resources are not known
             has_uram = True
+            for key in ("latency_ms", "fastest"):
+                if target is not None and getattr(target, key) is not None:
+                    self.fault(
+                        ("hardware", "target", key), f"cannot be planned: {error.faults[0].message}"
+                    )
         places: list[tuple[KeyPath, str]] = [(("hardware", "storage"), hardware.storage)]
         for pattern, partial in hardware.layers.items():
             places.append((("hardware", "layers", pattern, "storage"), partial.storage))
         for path, storage in places:
             if storage == "uram" and not has_uram:
                 self.fault(path, f"must be 'auto', 'lut' or 'bram': {part} has no UltraRAM.")
-        target = hardware.target
         if target is not None and target.frames_per_second is not None:
             most = 1e9 / hardware.clock_period_ns
             if target.frames_per_second > most:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,10 @@ from hwflow.plan.mapping import Choices, map_graph
 from hwflow.plan.streams import StreamGraph
 from hwflow.progress import Progress, SilentProgress
 from hwflow.workspace import PlannedFiles, Step, Workspace, disk_errors, json_bytes, package_digest
+
+if TYPE_CHECKING:
+    from hwflow.plan.device import Device
+    from hwflow.plan.steering import Goal
 
 STEPS = ("network", "quantize", "lower", "plan", "hls", "compile", "verify")
 """The steps in their order; a build ends with publishing the project."""
@@ -99,30 +103,42 @@ def integer_graph(
     Raises:
         DesignError: if the design cannot be built.
     """
+    with _up_to("lower", design_path, output, progress) as flow:
+        return flow.graph
+
+
+def planned_streams(
+    design_path: Path, output: Path = Path("hls_projects"), progress: Progress | None = None
+) -> StreamGraph:
+    """The processes and streams of a design, with their depths: the steps up to `plan`, likewise.
+
+    Raises:
+        DesignError: if the design cannot be built.
+        DoesNotFitError: if its target cannot be reached.
+    """
+    with _up_to("plan", design_path, output, progress) as flow:
+        return flow.streams
+
+
+@contextmanager
+def _up_to(
+    last: str, design_path: Path, output: Path, progress: Progress | None
+) -> Iterator[_Flow]:
     design = read_design(design_path)
     with Workspace(output, design.name) as workspace:
         flow = _Flow(design, workspace, progress or SilentProgress(), None, False)
-        for name in STEPS[: STEPS.index("lower") + 1]:
+        for name in STEPS[: STEPS.index(last) + 1]:
             flow.run(name)
-        return flow.graph
+        yield flow
 
 
 def choices_of(design: Design) -> Choices:
     """What a design says of the hardware, as the mapping takes it."""
-    from hwflow.plan.device import find_device
     from hwflow.plan.folding import DEFAULT_INTERVAL_CYCLES
 
     hardware = design.hardware
-    interval = DEFAULT_INTERVAL_CYCLES
-    if hardware.target is not None:
-        if hardware.target.interval_cycles is not None:
-            interval = hardware.target.interval_cycles
-        elif hardware.target.frames_per_second is not None:
-            interval = int(1e9 / hardware.clock_period_ns / hardware.target.frames_per_second)
-    try:
-        uram_initialisable = find_device(hardware.part).uram_initialisable
-    except DesignError:  # the part exists, but its resources are not known
-        uram_initialisable = False
+    goal = goal_of(design)
+    device = device_of(hardware.part)
 
     def explicit(name: str) -> bool:
         default = hardware.model_copy(update={"layers": {}}).for_layer(name)
@@ -131,12 +147,38 @@ def choices_of(design: Design) -> Choices:
     return Choices(
         for_layer=hardware.for_layer,
         explicit=explicit,
-        interval_cycles=interval,
+        interval_cycles=(goal and goal.interval_cycles) or DEFAULT_INTERVAL_CYCLES,
         fastest=hardware.strategy == "latency",
-        uram_initialisable=uram_initialisable,
+        uram_initialisable=device is not None and device.uram_initialisable,
         # a speed that was asked for is reached only with the depths that simulation finds
-        simulate_depths=hardware.target is not None,
+        simulate_depths=goal is not None,
     )
+
+
+def device_of(part: str) -> Device | None:
+    """The device of a part; None where the part exists but its resources are not known."""
+    from hwflow.plan.device import find_device
+
+    try:
+        return find_device(part)
+    except DesignError:
+        return None
+
+
+def goal_of(design: Design) -> Goal | None:
+    """What a design's target asks of a plan, in clock cycles; None where it has no target."""
+    from hwflow.plan.steering import Goal
+
+    hardware = design.hardware
+    target = hardware.target
+    if target is None:
+        return None
+    interval, latency = target.interval_cycles, None
+    if target.frames_per_second is not None:
+        interval = int(1e9 / hardware.clock_period_ns / target.frames_per_second)
+    if target.latency_ms is not None:
+        latency = int(1e6 * target.latency_ms / hardware.clock_period_ns)
+    return Goal(interval, latency, hardware.share)
 
 
 class _Flow:
@@ -224,12 +266,11 @@ class _Flow:
     @cached_property
     def streams(self) -> StreamGraph:
         """The plan; its file has no constants, so it is mapped again, but keeps its depths."""
-        choices = choices_of(self.design)
-        step = self.steps.get("plan")
-        if step is None or not step.is_done:
-            return map_graph(self.graph, choices)
-        mapped = map_graph(self.graph, replace(choices, simulate_depths=False))
-        document = json.loads((step.outputs / "plan.json").read_text())
+        from hwflow.plan.steering import with_decisions
+
+        decisions = json.loads(self.output("plan", "decisions.json").read_text())
+        mapped = map_graph(self.graph, with_decisions(choices_of(self.design), decisions))
+        document = json.loads(self.output("plan", "plan.json").read_text())
         return replace(mapped, streams=StreamGraph.from_json(document).streams)
 
     @property
@@ -281,10 +322,18 @@ class _Flow:
 
     def plan(self, step: Step) -> None:
         from hwflow.plan.figures import figures
+        from hwflow.plan.steering import decisions_json, steered
 
         hardware = self.design.hardware
-        write(step.outputs / "plan.json", json_bytes(self.streams.to_json()))
-        found = figures(self.streams, hardware.part, hardware.clock_period_ns)
+        choices, goal = choices_of(self.design), goal_of(self.design)
+        device = device_of(hardware.part)
+        if goal is None or device is None:
+            streams = map_graph(self.graph, choices)
+        else:
+            choices, streams = steered(self.graph, choices, device, goal, hardware.clock_period_ns)
+        write(step.outputs / "plan.json", json_bytes(streams.to_json()))
+        write(step.outputs / "decisions.json", json_bytes(decisions_json(choices)))
+        found = figures(streams, hardware.part, hardware.clock_period_ns)
         write(step.outputs / "figures.json", json_bytes(found))
 
     def make_hls(self, step: Step) -> None:

@@ -212,13 +212,19 @@ class Verification(Images):
 
 
 class Target(Section):
-    """The speed that the hardware is to reach."""
+    """The speed that the hardware is to reach; the plan takes the least resources for it."""
 
     frames_per_second: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Pictures a second."
     )
     interval_cycles: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Clock cycles from one picture to the next."
+    )
+    latency_ms: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Milliseconds from a picture's first input to its last output."
+    )
+    fastest: Literal[True] | None = Field(
+        None, description="Instead: the most pictures a second that fit the share of the part."
     )
 
 
@@ -260,7 +266,10 @@ class Hardware(Section):
         None, description="Uses of a multiplier for one output pixel, in every layer."
     )
     target: Target | None = Field(
-        None, description="Speed to reach, from which each layer's reuse factor follows."
+        None, description="Speed to reach, for which the planner folds each layer."
+    )
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="Of each resource of the part that a plan for a target may take."
     )
     storage: Storage = Field("auto", description="Memory of the weights.")
     layers: dict[str, PartialHardware] = Field(

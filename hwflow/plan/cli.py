@@ -25,13 +25,21 @@ def plan(
     all_parts: Annotated[
         bool, typer.Option("--all-parts", help="Every device that hwflow knows.")
     ] = False,
-    share: Annotated[float, typer.Option(help="Of each resource that may be taken.")] = 0.8,
+    share: Annotated[
+        float | None, typer.Option(help="Of each resource that may be taken; default the design's.")
+    ] = None,
     frames_per_second: Annotated[
         float | None, typer.Option("--fps", help="Reach this with least resources.")
     ] = None,
     interval: Annotated[
         int | None, typer.Option(help="The same in clock cycles from frame to frame.")
     ] = None,
+    latency_ms: Annotated[
+        float | None, typer.Option(help="Likewise from first input to last output, milliseconds.")
+    ] = None,
+    fastest: Annotated[
+        bool, typer.Option("--fastest", help="Most frames a second, whatever the design's target.")
+    ] = False,
     output: _Output = Path("hls_projects"),
     as_json: _Json = False,
 ) -> None:
@@ -40,10 +48,20 @@ def plan(
     from hwflow.errors import DesignError, Fault
     from hwflow.plan import planner
     from hwflow.plan.device import find_device, load_devices
+    from hwflow.plan.steering import Goal, for_devices, plan_for
     from hwflow.progress import RichProgress
 
-    if frames_per_second is not None and interval is not None:
-        raise DesignError(Fault("", "target", "give --fps or --interval, not both"))
+    targets = {
+        "--fps": frames_per_second,
+        "--interval": interval,
+        "--latency-ms": latency_ms,
+        "--fastest": fastest or None,
+    }
+    given = [name for name, value in targets.items() if value is not None]
+    if len(given) > 1:
+        raise DesignError(Fault("", "target", f"give one of {', '.join(given)}"))
+    if latency_ms is not None and not latency_ms > 0:
+        raise DesignError(Fault("", "target", f"--latency-ms must be above 0, not {latency_ms}"))
     if part is not None and all_parts:
         raise DesignError(Fault("", "part", "give --part or --all-parts, not both"))
     read = flow.read_design(design)
@@ -51,31 +69,26 @@ def plan(
     devices = (
         list(load_devices().values()) if all_parts else [find_device(part or read.hardware.part)]
     )
-    target = interval
-    if frames_per_second is not None:
-        target = planner.interval_of(frames_per_second, clock)
-    said = read.hardware.target
-    if target is None and said is not None:
-        target = said.interval_cycles
-        if said.frames_per_second is not None:
-            target = planner.interval_of(said.frames_per_second, clock)
+    goal = flow.goal_of(read) or Goal(share=read.hardware.share)
+    if given:
+        if frames_per_second is not None:
+            interval = planner.interval_of(frames_per_second, clock)
+        latency = None if latency_ms is None else int(1e6 * latency_ms / clock)
+        goal = Goal(interval, latency, goal.share)
+    if share is not None:
+        goal = dataclasses.replace(goal, share=share)
     graph = flow.integer_graph(design, output, RichProgress())
     choices = flow.choices_of(read)
-    wanted: dict[str, Any] = {
-        "clock_period_ns": clock,
-        "share": share,
-        "target_interval": target,
-    }
     if not all_parts:
         (device,) = devices
         said_of = dataclasses.replace(choices, uram_initialisable=device.uram_initialisable)
-        chosen = planner.plan(graph, said_of, device, **wanted)
+        chosen = plan_for(graph, said_of, device, goal, clock)
         if as_json:
             _print_json({"status": "done", "design": read.name, **chosen.to_json()})
         else:
             print("\n".join(plan_lines(chosen)))
         return
-    plans = planner.for_devices(graph, choices, devices, **wanted)
+    plans = for_devices(graph, choices, devices, goal, clock)
     if as_json:
         found = {
             name: {"fits": False, "reason": made} if isinstance(made, str) else made.to_json()
@@ -95,7 +108,7 @@ def plan(
 
 
 def dataflow(
-    design: _Design,
+    project: Annotated[Path, typer.Argument(help="A project's folder, or a design file (YAML).")],
     minimise: Annotated[
         bool, typer.Option("--minimise", help="Find the least depths that do not slow.")
     ] = False,
@@ -105,17 +118,18 @@ def dataflow(
     output: _Output = Path("hls_projects"),
     as_json: _Json = False,
 ) -> None:
-    """Simulate the streams of a design cycle by cycle: speed, fills, waits and deadlocks."""
+    """Simulate the streams cycle by cycle: speed, fills, waits and deadlocks."""
     from hwflow import flow
     from hwflow.errors import DesignError
     from hwflow.plan import fifo_search
     from hwflow.plan.dataflow import simulate
-    from hwflow.plan.mapping import map_graph
     from hwflow.progress import RichProgress
+    from hwflow.project import Project
 
-    read = flow.read_design(design)
-    graph = flow.integer_graph(design, output, RichProgress())
-    mapped = map_graph(graph, flow.choices_of(read))
+    if project.is_dir():
+        mapped = Project(project).streams
+    else:
+        mapped = flow.planned_streams(project, output, RichProgress())
     if minimise:
         mapped = fifo_search.sized(mapped, exact=prove)
     result = simulate(mapped)
@@ -125,7 +139,7 @@ def dataflow(
         found["proofs"] = [
             {**dataclasses.asdict(proof), "is_least": proof.is_least} for proof in proofs
         ]
-        _print_json({"status": "done", "design": read.name, **found})
+        _print_json({"status": "done", "design": mapped.name, **found})
     else:
         print("\n".join([*dataflow_lines(mapped, result), *map(str, proofs)]))
     if result.deadlock:

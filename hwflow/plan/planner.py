@@ -248,8 +248,18 @@ class _Planner:
     def solve(self, target: int | None) -> _Found | None:
         """The best plan whose full cost fits."""
         self.eager = target is None
-        if target is not None:
-            return self.probe(target)
+        if target is None:
+            return self.fastest()
+        found = self.probe(target)
+        if found is None:  # the periods of options are upper bounds: the fastest may do
+            self.eager = True
+            fastest = self.fastest()
+            if fastest is not None and _slowest(fastest[0])[0] <= target:
+                return fastest
+        return found
+
+    def fastest(self) -> _Found | None:
+        """The shortest interval that fits."""
         if not self.options:
             return self.probe(max(1, _MARGIN_CYCLES))
         periods = np.unique(np.concatenate([layer.periods for layer in self.options]))
@@ -404,20 +414,21 @@ class _Planner:
         wanted = f"in {target} cycles a frame ({rate(target)}) " if target else ""
         place = f"{self.share:.0%} of {self.device.name}"
         lines = [f"{self.graph.name} does not fit {place} {wanted}".strip()]
-        least = max((int(layer.periods[0]) for layer in self.options), default=1)
-        if target is not None and target < least:
-            slow = max(self.options, key=lambda layer: layer.periods[0]).name
-            lines.append(
-                f"layer {slow} needs {least} cycles however many multipliers it has: "
-                f"the target must be {least} or more"
-            )
         nearest = []
         if target is not None:
             self.overhead = np.zeros(len(KINDS))
             slower = self.solve(None)
+            least = max((int(layer.periods[0]) for layer in self.options), default=1)
             if slower is not None:
                 cycles, _ = _slowest(slower[0])
                 nearest.append(f"slower: {cycles} cycles a frame ({rate(cycles)}) on this device")
+                least = min(least, cycles)
+            if target < least:
+                slow = max(self.options, key=lambda layer: layer.periods[0]).name
+                lines.append(
+                    f"layer {slow} needs {least} cycles however many multipliers it has: "
+                    f"the target must be {least} or more"
+                )
         nearest += self.narrower(target)
         larger = self.larger(target)
         if larger is not None:
@@ -476,23 +487,6 @@ class _Planner:
 
 def _vector(resources: Resources) -> FloatArray:
     return np.array([getattr(resources, kind) for kind in KINDS], np.float64)
-
-
-def for_devices(
-    graph: IntegerGraph,
-    choices: Choices,
-    devices: Sequence[Device],
-    **options: Any,
-) -> dict[str, Plan | str]:
-    """A plan for each device, or why there is none."""
-    found: dict[str, Plan | str] = {}
-    for device in devices:
-        said = dataclasses.replace(choices, uram_initialisable=device.uram_initialisable)
-        try:
-            found[device.name] = plan(graph, said, device, **options)
-        except DoesNotFitError as error:
-            found[device.name] = str(error)
-    return found
 
 
 @functools.cache

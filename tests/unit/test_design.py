@@ -294,6 +294,16 @@ hardware: {part: xczu99eg-ffvb1156-2-e, io_type: io_parallel, backend: vits}
         ("hardware: {storage: uram}", "must be 'auto', 'lut' or 'bram': xczu9eg-ffvb1156-2-e has"),
         ("hardware: {layers: {'a*': {storage: uram}}}", "hardware.layers.a*.storage: must be 'au"),
         ("hardware: {target: {frames_per_second: 1e9}}", "must be at most 2e+08, one picture a c"),
+        (
+            "hardware: {target: {latency_ms: -1}}",
+            "latency_ms: must be a number above 0 or null, not -1",
+        ),
+        ("hardware: {target: {fastest: false}}", "fastest: must be true or null, not false"),
+        ("hardware: {share: 1.5}", "share: must be a number above 0 and of at most 1, not 1.5"),
+        (
+            "hardware: {part: xcku5p-ffvb676-2-e, target: {fastest: true}}",
+            "target.fastest: cannot be planned: the resources of",
+        ),
         ("name: b", "3:1 name: is given twice, first in line 1. Keep one."),
         ("weights: !!python/object:os.system {}", "must have no tag, not 'tag:yaml.org,2002:py"),
         ("? [a, b]\n: 1", "a key must be a word"),
@@ -317,6 +327,7 @@ def test_refused(extra: str, expected: str) -> None:
             "hardware: {target: {interval_cycles: 9, frames_per_second: 2}}",
             "hardware.target.interval_cycles",
         ),
+        ("hardware: {target: {latency_ms: 9, fastest: true}}", "hardware.target.fastest"),
     ],
 )
 def test_what_excludes_one_another(pair: str, key: str) -> None:

@@ -22,6 +22,7 @@ from hwflow.plan.fifo_search import sized
 from hwflow.plan.folding import Fold
 from hwflow.plan.mapping import Choices, foldable, map_graph
 from hwflow.plan.planner import interval_of, plan
+from hwflow.plan.steering import Goal, for_devices
 from tests.support.plan_graphs import Builder, Layer, bypass, chain, fire
 
 ZCU102 = find_device("zcu102")
@@ -173,7 +174,7 @@ def test_the_result_is_json_of_the_promised_form() -> None:
 
 
 def test_for_devices_names_those_that_fail() -> None:
-    found = planner.for_devices(fire(), choices(), [ZCU102, device(lut=1_000)])
+    found = for_devices(fire(), choices(), [ZCU102, device(lut=1_000)], Goal(), 5.0)
     assert isinstance(found["zcu102"], planner.Plan)
     assert "does not fit" in str(found["small"])
 
