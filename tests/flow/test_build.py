@@ -296,7 +296,7 @@ def test_an_unchanged_design_reuses_every_step_without_tensorflow(
 @pytest.mark.parametrize(
     ("old", "new", "first"),
     [
-        ("interval_cycles: 400", "interval_cycles: 600", "plan"),
+        ("interval_cycles: 400", "interval_cycles: 6000", "plan"),
         ("{source: noise, seed: 2, count: 3}", "{source: noise, seed: 2, count: 2}", "verify"),
         ("mean: 0", "mean: 1", "quantize"),
     ],
