@@ -25,8 +25,6 @@ def _check(node: FloatNode) -> str | None:
     maximum = node.config.get("max_value")
     if maximum is not None and not 0 < float(maximum) < float("inf"):
         return f"a maximum must be positive, not {maximum}"
-    if node.config.get("negative_slope") or node.config.get("threshold"):
-        return "a negative slope or threshold is not supported"
     return None
 
 

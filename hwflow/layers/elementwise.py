@@ -26,6 +26,9 @@ from hwflow.opset import Table
 WIDEST_INPUT = 16
 """Bits of an input beyond which a table is too large to be sensible."""
 
+UNARY = ("Activation", "ELU", "LeakyReLU", "ReLU", "Rescaling", "ThresholdedReLU")
+"""Keras layers that compute something of each value by itself."""
+
 FUNCTIONS = (
     "elu",
     "exponential",
@@ -127,8 +130,8 @@ def tabulated(layer: Any, expression: Expression, context: LoweringContext) -> s
 
 KIND = LayerKind(
     name="elementwise",
-    float_classes=("Elementwise", "Rescaling"),
-    quantized_classes=("Rescaling",),
+    float_classes=("ELU", "Elementwise", "LeakyReLU", "Rescaling", "ThresholdedReLU"),
+    quantized_classes=("ELU", "LeakyReLU", "Rescaling", "ThresholdedReLU"),
     quantize=_quantize,
     lower=deferred,
     is_activation=True,

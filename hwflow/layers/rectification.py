@@ -6,7 +6,7 @@ quantizer: Keras and QKeras alone can load it, and in hardware it is one more co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwflow.errors import DesignError
@@ -19,14 +19,17 @@ MAXIMA = {"relu": None, "relu6": 6.0}
 """Rectifying activations that Keras knows by name, with their maxima."""
 
 
+def is_rectification(config: Mapping[str, Any]) -> bool:
+    """Whether a Keras ReLU, by its configuration, has neither a negative slope nor a threshold."""
+    return not float(config.get("negative_slope") or 0) and not float(config.get("threshold") or 0)
+
+
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
     if context.expression(inputs[0]) is not None:
         return deferred(layer, inputs, context)
     if type(layer).__name__ == "ReLU":
-        if float(layer.negative_slope or 0) or float(layer.threshold or 0):
-            raise DesignError(
-                f"layer {layer.name!r}: a negative slope or threshold is not supported"
-            )
+        if not is_rectification(layer.get_config()):
+            return deferred(layer, inputs, context)
         maximum = None if layer.max_value is None else float(layer.max_value)
     else:
         activation = getattr(layer.activation, "__name__", str(layer.activation))

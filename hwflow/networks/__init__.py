@@ -70,7 +70,7 @@ def families() -> Mapping[str, Family]:
 
 
 def load_network(design: Design) -> Network:
-    """The design's float network with its weights.
+    """The design's network with its weights, flat: see `hwflow.networks.flatten`.
 
     The weights of a family's network are those of `weights.file`, else seeded random ones. The
     user's own model keeps the weights of its file, unless `weights.file` gives others or
@@ -80,6 +80,7 @@ def load_network(design: Design) -> Network:
         DesignError: if the family does not exist, its parameters do not fit one another, or a
             file cannot be read or does not fit the network.
     """
+    from hwflow.networks.flatten import flattened
     from hwflow.networks.random_weights import randomise
     from hwflow.networks.weights import apply_weights, require_finite
 
@@ -109,7 +110,7 @@ def load_network(design: Design) -> Network:
     else:
         require_finite(model, where)
         origin = "its own weights"
-    return Network(model, f"{structure}, {origin}", int(model.count_params()))
+    return Network(flattened(model), f"{structure}, {origin}", int(model.count_params()))
 
 
 def _family(name: str | None) -> Family:

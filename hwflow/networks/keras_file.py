@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwflow.errors import DesignError, Fault
+from hwflow.networks.description import complaints
 
 if TYPE_CHECKING:
     import keras
@@ -25,11 +25,11 @@ def load_model(path: Path) -> keras.Model:
     with is left out.
 
     Raises:
-        DesignError: if the file cannot be read, is no whole Keras 2 model, or has several inputs, a
-            dynamic shape, a channels_first layer or a Lambda layer; all faults at once.
+        DesignError: if the file cannot be read, is no whole Keras 2 model, or describes something
+            that cannot be built; all faults at once.
     """
     description = _description(path)
-    faults = [Fault(str(path), layer, text) for layer, text in _faults(description)]
+    faults = [Fault(str(path), layer, text) for layer, text in complaints(description)]
     if faults:
         raise DesignError(faults)
     from tensorflow import keras
@@ -120,48 +120,3 @@ def _hdf5_parts(path: Path) -> tuple[str | None, str]:
 
 def _text(value: Any) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _faults(description: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Layer and complaint, for everything in the description that cannot be built."""
-    kind = description.get("class_name")
-    if kind not in ("Functional", "Model", "Sequential"):
-        yield "", f"must be a functional or Sequential model, not {kind}"
-        return
-    layers = [layer for layer in description["config"].get("layers", []) if "config" in layer]
-    inputs = [layer for layer in layers if layer["class_name"] == "InputLayer"]
-    if kind == "Sequential" and not inputs:
-        inputs = layers[:1]
-    if len(inputs) != 1:
-        names = ", ".join(layer["config"].get("name", "?") for layer in inputs) or "none"
-        yield "", f"must have one input, not {len(inputs)} ({names})"
-    for layer in inputs:
-        name = layer["config"].get("name", "")
-        shape = layer["config"].get("batch_input_shape") or layer["config"].get("batch_shape")
-        if shape is None:
-            yield name, "must say the shape of its input; build the model before saving it"
-        elif None in shape[1:]:
-            yield (
-                name,
-                f"must have a fixed input shape, not {tuple(shape)}. Build the model with the "
-                "height, width and channels that the hardware is to have",
-            )
-    for kind, config in _layers(layers):
-        name = str(config.get("name", kind))
-        if config.get("data_format") == "channels_first":
-            yield name, "must have data_format channels_last, not channels_first"
-        if kind == "Lambda":
-            yield name, "is a Lambda layer, which hides its function. Use layers of Keras or QKeras"
-
-
-def _layers(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Class and configuration of every layer, those within models and wrappers too."""
-    if isinstance(node, dict):
-        config = node.get("config")
-        if "class_name" in node and isinstance(config, dict):
-            yield str(node["class_name"]), config
-        for value in node.values():
-            yield from _layers(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _layers(value)

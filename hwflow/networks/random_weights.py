@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hwflow.networks.flatten import leaves
+
 if TYPE_CHECKING:
     import keras
 
@@ -29,7 +31,7 @@ def randomise(model: keras.Model, seed: int) -> None:
 
     Source: He et al. 2015, arXiv:1502.01852; LeCun et al. 1998, "Efficient BackProp".
     """
-    for layer in model.layers:
+    for layer in leaves(model):
         gain = 2.0 if _feeds_relu(layer) else 1.0
         tensors = []
         for variable in layer.weights:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from hwflow.errors import DesignError, Fault
 from hwflow.networks.deep_compression import read_deep_compression
+from hwflow.networks.flatten import leaves, models_within
 from hwflow.networks.npy_folder import read_npy_folder
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def apply_weights(model: keras.Model, path: Path) -> None:
     suffix = path.suffix.lower()
     try:
         if suffix in (".h5", ".hdf5"):
-            weights = _read_hdf5(path)
+            weights = _read_hdf5(path, models_within(model))
         elif suffix == ".keras":
             weights = _read_keras(path)
         elif suffix == ".npz":
@@ -67,13 +68,16 @@ def apply_weights(model: keras.Model, path: Path) -> None:
 
 
 def weight_shapes(model: keras.Model) -> Shapes:
-    """The shape of every weight by layer and weight name, in the order of the model's layers."""
+    """The shape of every weight by layer and weight name, in the order of the model's layers.
+
+    Layers of models within the model are among them, by their own names.
+    """
     return {
         layer.name: {
             _part(variable.name): tuple(int(size) for size in variable.shape)
             for variable in layer.weights
         }
-        for layer in model.layers
+        for layer in leaves(model)
         if layer.weights
     }
 
@@ -99,9 +103,11 @@ def assign(model: keras.Model, weights: Mapping[str, Mapping[str, Array]], path:
     ]
     if faults:
         raise DesignError(faults)
-    for layer, parts in shapes.items():
-        tensors = [np.asarray(weights[layer][part], np.float32) for part in parts]
-        model.get_layer(layer).set_weights(tensors)
+    for layer in leaves(model):
+        tensors = [
+            np.asarray(weights[layer.name][part], np.float32) for part in shapes.get(layer.name, ())
+        ]
+        layer.set_weights(tensors)
 
 
 def _layer_faults(parts: Mapping[str, tuple[int, ...]], given: Mapping[str, Array]) -> list[str]:
@@ -137,7 +143,7 @@ def require_finite(model: keras.Model, where: str) -> None:
             layer.name,
             f"{_part(variable.name)} must hold finite numbers, but has NaN or infinity among them",
         )
-        for layer in model.layers
+        for layer in leaves(model)
         for variable in layer.weights
         if not _is_finite(variable.numpy())
     ]
@@ -162,7 +168,8 @@ def _unreadable(path: Path, error: Exception) -> DesignError:
     )
 
 
-def _read_hdf5(path: Path) -> Weights:
+def _read_hdf5(path: Path, models: frozenset[str]) -> Weights:
+    """Weights by layer; those of a model within the model by the layers in it."""
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -175,11 +182,12 @@ def _read_hdf5(path: Path) -> Weights:
             )
         weights: Weights = {}
         for layer in layers:
-            parts: dict[str, Array] = {}
+            weights.setdefault(layer, {})
             for name in _names(root[layer], "weight_names") or ():
+                owner = name.split("/")[0] if layer in models else layer
+                parts = weights.setdefault(owner, {})
                 part = _part(name)
                 parts[name if part in parts else part] = np.asarray(root[layer][name])
-            weights[layer] = parts
         return weights
 
 
@@ -202,7 +210,7 @@ def _read_keras(path: Path) -> Weights:
 
     return {
         layer.name: {_part(variable.name): variable.numpy() for variable in layer.weights}
-        for layer in load_model(path).layers
+        for layer in leaves(load_model(path))
         if layer.weights
     }
 

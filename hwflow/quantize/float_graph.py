@@ -14,9 +14,9 @@ import numpy as np
 from hwflow.errors import DesignError, Fault
 from hwflow.layers import float_kind, kinds
 from hwflow.layers.base import FloatNode
-
-SKIPPED = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout")
-"""Keras layers that do nothing at inference."""
+from hwflow.layers.elementwise import UNARY
+from hwflow.layers.rectification import MAXIMA, is_rectification
+from hwflow.layers.roles import SKIPPED
 
 WEIGHT_ROLES = {"depthwise_kernel": "kernel", "depthwise_bias": "bias"}
 """Keras's names of weights where they differ from ours."""
@@ -245,7 +245,7 @@ def _group(
     node: FloatNode, groups: Mapping[str, tuple[str, list[FloatNode]]]
 ) -> tuple[str, list[FloatNode]] | None:
     """The tensor of which a node is a function, and the nodes from there to it."""
-    unary = node.kind in ("Rescaling", "ReLU", "Activation")
+    unary = node.kind in UNARY
     if not unary and node.kind not in ("Multiply", "Add"):
         return None
     sources = {groups[name][0] if name in groups else name for name in node.inputs}
@@ -256,9 +256,15 @@ def _group(
     return sources.pop(), [*nodes.values(), node]
 
 
+def _is_plain(node: FloatNode) -> bool:
+    """Whether a quantizer by itself computes a function: a ReLU, or nothing."""
+    if node.kind == "ReLU":
+        return is_rectification(node.config)
+    return node.kind == "Activation" and node.config["activation"] in (*MAXIMA, "linear")
+
+
 def _elementwise(end: FloatNode, source: str, nodes: list[FloatNode]) -> FloatNode:
-    plain = {"relu", "relu6", "linear"}
-    if len(nodes) == 1 and (end.kind == "ReLU" or end.config.get("activation") in plain):
+    if len(nodes) == 1 and _is_plain(end):
         return end
     names = {node.name for node in nodes}
     steps = [

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from hwflow.errors import DesignError
 from hwflow.integer_graph import IntegerGraph
 from hwflow.layers.base import pair
+from hwflow.layers.elementwise import UNARY
+from hwflow.layers.rectification import is_rectification
 from hwflow.opset import Conv2D, Input, Requantize, Tensor
 from hwflow.quantize import qkeras
 
@@ -222,6 +224,8 @@ def _function(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
 
 
 def _rectifies(layer: Any) -> bool:
+    if type(layer).__name__ == "ReLU":
+        return is_rectification(layer.get_config())
     return getattr(getattr(layer, "activation", None), "__name__", "") in (
         "relu",
         "relu6",
@@ -229,7 +233,7 @@ def _rectifies(layer: Any) -> bool:
     )
 
 
-_TABULATED = ("Activation", "Add", "Multiply", "Rescaling")
+_TABULATED = (*UNARY, "Add", "Multiply")
 """Layers that make up functions, which tables hold: those that are no tensors of the graph."""
 
 _EVALUATORS: Mapping[str, Any] = {

@@ -15,6 +15,7 @@ from hwflow.networks.blocks import hard_swish
 from hwflow.opset import Conv2D, Input, Multiply, Requantize, Table
 from hwflow.quantize.float_graph import read
 from hwflow.quantize.lower import lower
+from hwflow.simulate.keras_reference import evaluate_float64, matches
 from tests.support.quantized_chain import (
     Widths,
     assert_equals_keras,
@@ -350,6 +351,36 @@ def test_every_function_of_keras_is_a_table_of_all_its_inputs(function):
         assert isinstance(entry, Table)
         assert entry.values.size == 256
         assert len(np.unique(graph.evaluate(raw_input(graph, every))["input_quantized"])) == 256
+
+
+FUNCTION_LAYERS = {
+    "ELU": {"alpha": 0.7},
+    "LeakyReLU": {"alpha": 0.1},
+    "ThresholdedReLU": {"theta": 0.4},
+    "ReLU": {"max_value": 1.5, "negative_slope": 0.3, "threshold": 0.2},
+    "Rescaling": {"scale": -0.3, "offset": 0.1},
+}
+
+
+@pytest.mark.parametrize("class_name", FUNCTION_LAYERS)
+def test_layers_of_one_value_are_tables_too(class_name):
+    from keras import layers
+
+    options = FUNCTION_LAYERS[class_name]
+    model = sequence(
+        layers.Conv2D(3, 1, name="conv"),
+        getattr(layers, class_name)(name="function", **options),
+        layers.Conv2D(2, 1, name="head"),
+        shape=(4, 5, 2),
+    )
+    images = pictures(model)
+    made, graph = quantized(model, images=images)
+    assert "function" in assert_equals_keras(made, graph, images)
+    assert [op.kind for op in graph.operations].count("table") == 1
+    assert graph.tensors["function"].interval.low.min() < 0 or class_name == "ThresholdedReLU"
+    values = evaluate_float64(made, graph, images)
+    raw = graph.evaluate(raw_input(graph, images))
+    assert all(matches(values[name], raw[name], graph.tensors[name]).all() for name in values)
 
 
 def test_layers_that_compute_one_function_become_one_table():

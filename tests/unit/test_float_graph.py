@@ -98,9 +98,9 @@ def test_all_unsupported_layers_are_named_at_once() -> None:
     x = image = keras.Input((8, 8, 4), name="image")
     x = L.Conv2D(4, 3, dilation_rate=2, padding="same", name="dilated")(x)
     x = L.Conv2D(4, 3, groups=2, padding="same", name="grouped")(x)
-    x = L.LeakyReLU(name="leaky")(x)
+    x = L.PReLU(name="slopes")(x)
     x = L.Activation("softmax", name="soft")(x)
-    x = L.ReLU(negative_slope=0.1, name="slope")(x)
+    x = L.ReLU(max_value=0.0, name="nothing")(x)
     x = L.AveragePooling2D(2, padding="same", name="averaged")(x)
     x = L.Conv2D(4, 1, activation="softmax", name="own")(x)
     x = L.DepthwiseConv2D(3, dilation_rate=2, name="dilated_depthwise", padding="same")(x)
@@ -112,9 +112,9 @@ def test_all_unsupported_layers_are_named_at_once() -> None:
     wanted = {
         "dilated": "dilation",
         "grouped": "grouped",
-        "leaky": "this kind of layer is not supported; supported are",
+        "slopes": "this kind of layer is not supported; supported are",
         "soft": "activation 'softmax' is not supported",
-        "slope": "negative slope",
+        "nothing": "a maximum must be positive, not 0.0",
         "averaged": "padding 'same'",
         "own": "activation 'softmax' is not supported",
         "dilated_depthwise": "dilation",

@@ -159,9 +159,8 @@ def test_qkeras_layers_are_loaded(tmp_path):
     from tensorflow import keras
 
     inputs = keras.Input((4, 4, 1))
-    x = qkeras.QConv2D(2, 3, kernel_quantizer=qkeras.quantized_bits(4, 0, alpha=1), name="q")(
-        inputs
-    )
+    bits = qkeras.quantized_bits(4, 0, alpha=1)
+    x = qkeras.QConv2D(2, 3, kernel_quantizer=bits, bias_quantizer=bits, name="q")(inputs)
     x = qkeras.QActivation(qkeras.quantized_relu(4, 2), name="act")(x)
     loaded = load_model(saved(keras.Model(inputs, x), tmp_path / "q.h5"))
     assert [type(layer).__name__ for layer in loaded.layers[1:]] == ["QConv2D", "QActivation"]
@@ -225,7 +224,7 @@ def test_a_layer_within_a_model_is_looked_at_too(tmp_path):
     inner = keras.Model(inner_input, keras.layers.Lambda(abs, name="hidden")(inner_input))
     outer_input = keras.Input((4, 4, 1))
     path = saved(keras.Model(outer_input, inner(outer_input)), tmp_path / "nested.h5")
-    assert [layer for layer, _ in faults_of(path)] == ["hidden"]
+    assert [layer for layer, _ in faults_of(path)] == [f"{inner.name}/hidden"]
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
@@ -284,5 +283,4 @@ def test_models_and_layers_of_the_users_own_classes_are_refused(tmp_path):
         config["config"]["layers"][1]["class_name"] = "MyConv"
         file.attrs["model_config"] = json.dumps(config)
     ((_, message),) = faults_of(path)
-    assert "MyConv" in message
-    assert "does it use layers of its own" in message
+    assert message.startswith("is a MyConv: this kind of layer is not supported; supported are")
