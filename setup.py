@@ -3,9 +3,13 @@
 The simulation engine for `hwflow.simulate.fast`, and the dataflow core for `hwflow.plan.dataflow`.
 """
 
+import runpy
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
+
+SOURCE_DIGEST = runpy.run_path("hwflow/simulate/engine_sources.py")["source_digest"](Path())
 
 ENGINE = Extension(
     "hwflow.simulate._engine",
@@ -13,13 +17,15 @@ ENGINE = Extension(
     depends=sorted(glob("sim/**/*.hpp", recursive=True) + glob("sim/**/*.h", recursive=True)),
     include_dirs=["sim/include", "sim/bindings"],
     language="c++",
+    define_macros=[("HWFLOW_SOURCE_DIGEST", f'"{SOURCE_DIGEST}"')],  # told when it is stale
     extra_compile_args=[
         "-std=c++20",
         "-O3",
         "-g0",
         "-pthread",
         "-fvisibility=hidden",
-        "-Wno-restrict",  # GCC 12 sees overlaps in std::string that are not there
+        "-Wno-restrict",  # GCC 12 sees overlaps in std::string that are not there,
+        "-Wno-maybe-uninitialized",  # and its own intrinsics use values that are not set
     ],
     extra_link_args=["-pthread"],
 )

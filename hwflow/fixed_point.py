@@ -137,7 +137,7 @@ class FixedPoint:
         if shift > 0:
             denominator <<= shift
         elif shift < 0:
-            peak = int(np.max(np.abs(numerator), initial=0))
+            peak = max(int(numerator.max(initial=0)), -int(numerator.min(initial=0)))
             if peak << -shift >= 1 << 62:
                 raise ValueError(f"a shift of {-shift} bits overflows 63 bits")
             numerator = numerator << -shift

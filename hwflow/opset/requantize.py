@@ -47,13 +47,14 @@ class Requantize(Operation):
 
     def interval(self, *intervals: Interval) -> Interval:
         (interval,) = intervals
+        reach = Interval(self.evaluate(interval.low), self.evaluate(interval.high))
         if self.format.overflow.value in ("WRAP", "SAT_ZERO"):
             channels = interval.low.shape
             return Interval(
                 np.full(channels, self.format.minimum, np.int64),
                 np.full(channels, self.format.maximum, np.int64),
             )
-        return Interval(self.evaluate(interval.low), self.evaluate(interval.high))
+        return reach
 
     def unit(self, *sources: Tensor) -> tuple[int, int]:
         (source,) = sources

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from hwflow.errors import DesignError, HwflowError, ToolError
 from hwflow.fixed_point import FixedPoint
 from hwflow.integer_graph import IntegerGraph
+from hwflow.simulate.engine_sources import source_digest
 
 Keep = Callable[[str], bool] | Iterable[str] | None
 Progress = Callable[[int, int], bool | None]
@@ -42,6 +43,7 @@ class TensorStatistics:
         minimum: the least raw integer.
         maximum: the greatest raw integer.
         saturated: values that were clipped to the format's range (or to zero).
+        below: of those, the ones under the range: what ReLU clips, if the format is unsigned.
         wrapped: values that lost bits above the format's width.
         unused_bits: bits at the top that no value needed.
     """
@@ -50,6 +52,7 @@ class TensorStatistics:
     minimum: int
     maximum: int
     saturated: int
+    below: int
     wrapped: int
     unused_bits: int
 
@@ -189,8 +192,9 @@ class FastEngine:
                 part.minimum,
                 part.maximum,
                 part.saturated,
+                part.below,
                 part.wrapped,
-                _unused_bits(self._graph.tensors[name].format, part.minimum, part.maximum),
+                unused_bits(self._graph.tensors[name].format, part.minimum, part.maximum),
             )
             for name, part in zip(self._index, seen, strict=True)
             if part.count
@@ -290,22 +294,40 @@ class _Statistics(ctypes.Structure):
     """`hwflow_statistics` of `sim/bindings/c_api.h`."""
 
     _fields_ = [
-        (name, ctypes.c_int64) for name in ("count", "minimum", "maximum", "saturated", "wrapped")
+        (name, ctypes.c_int64)
+        for name in ("count", "minimum", "maximum", "saturated", "below", "wrapped")
     ]
 
 
 _PROGRESS = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_void_p)
 
 
+_REBUILD = "run `python setup.py build_ext --inplace` in the project's folder"
+
+
+def _check_fresh(library: ctypes.CDLL) -> None:
+    """Refuses a library that was compiled from other sources than those beside the package."""
+    sources = source_digest(Path(__file__).resolve().parents[2])
+    if not sources:
+        return  # installed without them, in one piece with its library
+    compiled = b""
+    if hasattr(library, "hwflow_source_digest"):
+        library.hwflow_source_digest.restype = ctypes.c_char_p
+        compiled = library.hwflow_source_digest()
+    if compiled.decode() != sources:
+        raise ToolError(
+            "hwflow.simulate: the simulation engine is stale: it was compiled from other sources "
+            f"than those in sim/; {_REBUILD}"
+        )
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
     found = sorted(Path(__file__).parent.glob("_engine*.so"))
     if not found:
-        raise ToolError(
-            "hwflow.simulate: the simulation engine is not built; "
-            "run `pip install --no-build-isolation --no-deps --editable .` in the project's folder"
-        )
+        raise ToolError(f"hwflow.simulate: the simulation engine is not built; {_REBUILD}")
     library = ctypes.CDLL(str(found[0]))
+    _check_fresh(library)
     handle, text, size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "hwflow_paths": (text, []),
@@ -364,6 +386,7 @@ def _check(status: int, message: ctypes.Array[ctypes.c_char]) -> None:
     raise ToolError(f"the simulation engine failed: {text}")
 
 
-def _unused_bits(declared: FixedPoint, minimum: int, maximum: int) -> int:
+def unused_bits(declared: FixedPoint, minimum: int, maximum: int) -> int:
+    """Bits at the top of a format that no raw integer from `minimum` to `maximum` needs."""
     needed = max(maximum.bit_length(), (-minimum - 1).bit_length() if minimum < 0 else 0)
     return declared.width - needed - declared.signed

@@ -58,6 +58,12 @@ std::vector<hwflow::ImageArray> arrays(const hwflow_array* items, int64_t count)
 
 }  // namespace
 
+#ifndef HWFLOW_SOURCE_DIGEST
+#define HWFLOW_SOURCE_DIGEST ""
+#endif
+
+const char* hwflow_source_digest(void) { return HWFLOW_SOURCE_DIGEST; }
+
 const char* hwflow_paths(void) {
   static const std::string names = [] {
     std::string text;
@@ -111,7 +117,7 @@ int32_t hwflow_run(hwflow_engine* engine, const hwflow_array* inputs, int64_t in
 void hwflow_read_statistics(const hwflow_engine* engine, hwflow_statistics* result) {
   for (const auto& seen : engine->engine.statistics()) {
     *result++ = {seen.count, seen.minimum, seen.maximum, seen.overflows.saturated,
-                 seen.overflows.wrapped};
+                 seen.overflows.below, seen.overflows.wrapped};
   }
 }
 

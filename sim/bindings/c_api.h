@@ -29,13 +29,16 @@ typedef struct {
   int32_t is_signed;
 } hwflow_array;
 
-/* Of one tensor. */
+/* Of one tensor; `below` are those of the saturated that lay under the range. */
 typedef struct {
-  int64_t count, minimum, maximum, saturated, wrapped;
+  int64_t count, minimum, maximum, saturated, below, wrapped;
 } hwflow_statistics;
 
 /* Told how many images are done; nonzero stops the run. Called by the caller's thread. */
 typedef int (*hwflow_progress)(int64_t done, void* user);
+
+/* Digest of the sources that this library was compiled from (see setup.py); empty if not told. */
+HWFLOW_API const char* hwflow_source_digest(void);
 
 /* Names of the paths that this machine can run, separated by commas, the fastest first. */
 HWFLOW_API const char* hwflow_paths(void);

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <limits>
 #include <new>
+#include <type_traits>
+#include <utility>
 
 #include "hwflow/error.hpp"
 
@@ -72,20 +75,53 @@ void widen_items(const ImageArray& array, std::int64_t first, std::int64_t count
   }
 }
 
+template <typename From, typename To>
+void copy_items(const From* from, std::int64_t count, std::int64_t bias, To* to) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    to[i] = static_cast<To>(static_cast<To>(from[i]) - static_cast<To>(bias));
+  }
+}
+
 void export_image(const View& view, const std::byte* arena, const ImageArray& array,
                   std::int64_t image) {
-  const std::int64_t row = view.shape.width * view.shape.channels;
-  std::vector<std::int64_t> values(static_cast<std::size_t>(row));
+  with_item_type(view.storage, [&](const auto* type) {
+    const std::int64_t bias = bias_of(view.storage);
+    std::int64_t item = image * view.shape.size();
+    for (std::int64_t y = 0; y < view.shape.height; ++y) {
+      for (std::int64_t x = 0; x < view.shape.width; ++x) {
+        const auto* from = reinterpret_cast<decltype(type)>(arena + view.at(y, x));
+        // A row at once where pixels lie side by side.
+        const std::int64_t count =
+            view.shape.channels * (view.is_dense() ? view.shape.width : 1);
+        if (array.item_bytes == 8) {
+          copy_items(from, count, bias, reinterpret_cast<std::int64_t*>(array.data) + item);
+        } else {
+          copy_items(from, count, bias, reinterpret_cast<std::int32_t*>(array.data) + item);
+        }
+        item += count;
+        if (view.is_dense()) break;
+      }
+    }
+  });
+}
+
+// The least and the greatest item of a tensor, as they lie in memory.
+template <typename Item>
+std::pair<Item, Item> extremes(const View& view, const std::byte* arena) {
+  Item least = std::numeric_limits<Item>::max();
+  Item greatest = std::numeric_limits<Item>::min();
   for (std::int64_t y = 0; y < view.shape.height; ++y) {
-    view.load(arena, y, 0, view.shape.width, values.data());
-    const std::int64_t first = image * view.shape.size() + y * row;
-    if (array.item_bytes == 8) {
-      std::memcpy(array.data + first * 8, values.data(), static_cast<std::size_t>(row) * 8);
-    } else {
-      std::int32_t* to = reinterpret_cast<std::int32_t*>(array.data) + first;
-      for (std::int64_t i = 0; i < row; ++i) to[i] = static_cast<std::int32_t>(values[i]);
+    for (std::int64_t x = 0; x < view.shape.width; ++x) {
+      const auto* items = reinterpret_cast<const Item*>(arena + view.at(y, x));
+      const std::int64_t count = view.shape.channels * (view.is_dense() ? view.shape.width : 1);
+      for (std::int64_t i = 0; i < count; ++i) {
+        least = items[i] < least ? items[i] : least;
+        greatest = items[i] > greatest ? items[i] : greatest;
+      }
+      if (view.is_dense()) break;
     }
   }
+  return {least, greatest};
 }
 
 }  // namespace
@@ -243,14 +279,23 @@ void Engine::import_image(const Plan& plan, const ImageArray& array, std::int64_
                      "' leaves its range of " + std::to_string(low) + " to " +
                      std::to_string(high));
   };
-  if (array.item_bytes == 1 && !array.is_signed && view.storage == Storage::kU8) {
+  if (array.item_bytes == 1 && array.is_signed == (view.storage == Storage::kS8) &&
+      is_byte(view.storage)) {
+    // A signed byte with its top bit turned over is biased.
+    const auto flip = static_cast<std::uint8_t>(bias_of(view.storage));
+    const std::int64_t least = low + flip;
+    const std::int64_t greatest = high + flip;
     for (std::int64_t y = 0; y < view.shape.height; ++y) {
       const std::byte* from = array.data + image * view.shape.size() + y * row;
       const auto* bytes = reinterpret_cast<const std::uint8_t*>(from);
+      auto* to = reinterpret_cast<std::uint8_t*>(worker.arena.data() + view.at(y, 0));
       bool outside = false;
-      for (std::int64_t i = 0; i < row; ++i) outside |= bytes[i] > high;
+      for (std::int64_t i = 0; i < row; ++i) {
+        const auto byte = static_cast<std::uint8_t>(bytes[i] ^ flip);
+        outside |= byte < least || byte > greatest;
+        to[i] = byte;
+      }
       refuse_if(outside);
-      std::memcpy(worker.arena.data() + view.at(y, 0), from, static_cast<std::size_t>(row));
     }
     return;
   }
@@ -265,18 +310,18 @@ void Engine::import_image(const Plan& plan, const ImageArray& array, std::int64_
 }
 
 void Engine::observe(const Plan& plan, Worker& worker) const {
-  std::vector<std::int64_t> values;
   for (std::size_t i = 0; i < program_.operations.size(); ++i) {
     const View& view = plan.view(i);
     TensorStatistics& seen = worker.statistics[i];
-    values.resize(static_cast<std::size_t>(view.shape.width * view.shape.channels));
-    for (std::int64_t y = 0; y < view.shape.height; ++y) {
-      view.load(worker.arena.data(), y, 0, view.shape.width, values.data());
-      const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
-      seen.minimum = seen.count == 0 ? *least : std::min(seen.minimum, *least);
-      seen.maximum = seen.count == 0 ? *greatest : std::max(seen.maximum, *greatest);
-      seen.count += static_cast<std::int64_t>(values.size());
-    }
+    with_item_type(view.storage, [&](const auto* type) {
+      using Item = std::remove_cvref_t<decltype(*type)>;
+      const auto [least, greatest] = extremes<Item>(view, worker.arena.data());
+      const std::int64_t low = static_cast<std::int64_t>(least) - bias_of(view.storage);
+      const std::int64_t high = static_cast<std::int64_t>(greatest) - bias_of(view.storage);
+      seen.minimum = seen.count == 0 ? low : std::min(seen.minimum, low);
+      seen.maximum = seen.count == 0 ? high : std::max(seen.maximum, high);
+    });
+    seen.count += view.shape.size();
   }
 }
 
@@ -291,6 +336,7 @@ void Engine::gather_statistics() {
         all.count += part.count;
       }
       all.overflows.saturated += worker->overflows[i].saturated;
+      all.overflows.below += worker->overflows[i].below;
       all.overflows.wrapped += worker->overflows[i].wrapped;
     }
   }

@@ -201,14 +201,22 @@ void Requantizer::apply(std::int64_t* values, std::size_t size, OverflowCount* c
     for (std::size_t i = 0; i < size; ++i) values[i] = (*this)(values[i]);
     return;
   }
+  const std::int64_t low = format_.minimum();
   std::int64_t changed = 0;
+  std::int64_t below = 0;
   for (std::size_t i = 0; i < size; ++i) {
     const std::int64_t exact = rounded(values[i]);
     const std::int64_t kept = format_.overflowed(exact);
     values[i] = std::min(kept, maximum_);
     changed += kept != exact;
+    below += exact < low;
   }
-  (format_.overflow == Overflow::kWrap ? count->wrapped : count->saturated) += changed;
+  if (format_.overflow == Overflow::kWrap) {
+    count->wrapped += changed;
+  } else {
+    count->saturated += changed;
+    count->below += below;
+  }
 }
 
 }  // namespace hwflow

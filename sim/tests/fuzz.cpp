@@ -43,8 +43,8 @@ class Mutator {
         "-9223372036854775808", "99999999999999999999", "1.5", "1e400"};
     static const std::vector<std::string> words = {
         "TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV", "WRAP", "SAT",
-        "SAT_ZERO", "SAT_SYM", "add", "concatenate", "conv2d", "input", "max_pool2d", "requantize",
-        "sum_pool2d", "x", "a", "b", "c1", "y", "", "\\ud800", "\\u00e9"};
+        "SAT_ZERO", "SAT_SYM", "add", "concatenate", "conv2d", "input", "max_pool2d", "multiply",
+        "requantize", "sum_pool2d", "table", "x", "a", "b", "c1", "y", "", "\\ud800", "\\u00e9"};
     const std::size_t start = below(json.size());
     const bool number = below(3) != 0;
     const std::size_t at =

@@ -91,6 +91,16 @@ class Writer {
                          std::to_string(divisor));
   }
 
+  // A function of bytes with results from -127 to 127.
+  Writer& table(const std::string& name, const std::string& source, const std::string& to) {
+    std::vector<std::int8_t> values(256);
+    for (auto& value : values) value = static_cast<std::int8_t>(random_() % 255) - 127;
+    files_[name + "/values.npy"] = npy({256}, values);
+    return operation(name, "table", {source},
+                     R"("values": {"array": ")" + name + R"(/values"}, "format": )" + to +
+                         R"(, "is_signed": true)");
+  }
+
   Case finish(const std::vector<std::string>& outputs) const {
     Case made{text(outputs), files_};
     if (!reconcile(made)) throw std::logic_error("the loader never agreed: " + made.json);
@@ -273,6 +283,19 @@ std::vector<Case> cases() {
                      .conv("c2", "a", {1, 2, 6, 3}, 1, 0, 1)
                      .requantize("y", "c2", 7, wide)
                      .finish({"y", "c1"}));
+  made.push_back(Writer()
+                     .operation("x", "input", {}, input(5, 4, 18, s8))
+                     .table("a", "x", s8)
+                     .operation("pool", "sum_pool2d", {"a"},
+                                R"("window": [5, 4], "strides": [1, 1], "padding": [0, 0, 0, 0])")
+                     .requantize("b", "pool", 4, u8, 20)
+                     .operation("c1", "multiply", {"a", "b"}, "")
+                     .operation("c", "requantize", {"c1"},
+                                R"("format": )" + s8 +
+                                    R"(, "fraction_bits": 8, "divisor": 1, "maximum": 90)")
+                     .operation("c2", "multiply", {"c", "a"}, "")
+                     .requantize("y", "c2", 8, wrap)
+                     .finish({"y"}));
   return made;
 }
 

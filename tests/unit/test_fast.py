@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,12 +154,14 @@ def test_statistics_are_those_of_all_values(path: str, threads: int, overflow: O
     exact = values["sums"] >> 2
     lost = int(np.sum(exact != values["y"]))
     assert lost > 0
+    below = int(np.sum(exact < graph.tensors["y"].format.minimum))
+    assert 0 < below < lost
     wraps = overflow is Overflow.WRAP
     for name, tensor in values.items():
         seen = engine.statistics[name]
         assert (seen.count, seen.minimum, seen.maximum) == (tensor.size, tensor.min(), tensor.max())
-        assert (seen.saturated, seen.wrapped) == (
-            (0, 0) if name != "y" else (0, lost) if wraps else (lost, 0)
+        assert (seen.saturated, seen.below, seen.wrapped) == (
+            (0, 0, 0) if name != "y" else (0, 0, lost) if wraps else (lost, below, 0)
         )
     engine.reset_statistics()
     assert engine.statistics == {}
@@ -172,7 +176,7 @@ def test_unused_bits_are_the_top_bits_that_no_value_needed(
     graph = IntegerGraph.build("g", [Input("x", (), (1, 1, 2), INPUT_FORMAT)], ["x"])
     engine = FastEngine(graph, statistics=True)
     engine.predict({"x": np.array([low, high]).reshape(1, 1, 1, 2)})
-    assert engine.statistics["x"] == TensorStatistics(2, low, high, 0, 0, unused)
+    assert engine.statistics["x"] == TensorStatistics(2, low, high, 0, 0, 0, unused)
 
 
 def test_statistics_must_be_asked_for() -> None:
@@ -208,6 +212,28 @@ def test_a_missing_library_says_how_to_build_it(
             FastEngine(small_graph())
     finally:
         fast._library.cache_clear()
+
+
+def test_a_stale_library_says_how_to_build_it_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is stale if the sources beside the package are not those that it was compiled from."""
+    library = fast._library()
+    package = tmp_path / "hwflow" / "simulate"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(fast, "__file__", str(package / "fast.py"))
+    fast._check_fresh(library)  # no sources: installed in one piece with its library
+    sources = Path(fast.FastEngine.__init__.__code__.co_filename).parents[2] / "sim"
+    shutil.copytree(sources, tmp_path / "sim")
+    fast._check_fresh(library)
+    (tmp_path / "sim" / "src" / "notes.txt").write_text("not compiled")
+    fast._check_fresh(library)
+    engine = tmp_path / "sim" / "src" / "engine.cpp"
+    engine.write_text(engine.read_text() + "\n")
+    with pytest.raises(fast.ToolError, match=r"is stale.*setup\.py build_ext --inplace"):
+        fast._check_fresh(library)
+    with pytest.raises(fast.ToolError, match="is stale"):  # one that does not tell is too old
+        fast._check_fresh(ctypes.CDLL(None))
 
 
 def test_ten_thousand_predictions_leak_nothing() -> None:

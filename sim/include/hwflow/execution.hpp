@@ -37,6 +37,8 @@ struct View {
   std::int64_t at(std::int64_t y, std::int64_t x) const {
     return offset + y * row_stride + x * pixel_stride;
   }
+  // Whether the pixels of a row lie side by side.
+  bool is_dense() const { return pixel_stride == shape.channels * item_size(storage); }
   // Reads or writes `pixels` pixels from (y, x) on, channels innermost.
   void load(const std::byte* arena, std::int64_t y, std::int64_t x, std::int64_t pixels,
             std::int64_t* values) const;
@@ -45,6 +47,22 @@ struct View {
   // Writes zeros into the halo.
   void clear_halo(std::byte* arena) const;
 };
+
+// Calls `work` with a null pointer of the type that items of a storage have in memory.
+template <typename Work>
+void with_item_type(Storage storage, const Work& work) {
+  switch (storage) {
+    case Storage::kU8:
+    case Storage::kS8:
+      return work(static_cast<const std::uint8_t*>(nullptr));
+    case Storage::kI16:
+      return work(static_cast<const std::int16_t*>(nullptr));
+    case Storage::kI32:
+      return work(static_cast<const std::int32_t*>(nullptr));
+    case Storage::kI64:
+      return work(static_cast<const std::int64_t*>(nullptr));
+  }
+}
 
 // What a step runs on; one for each thread.
 struct Context {

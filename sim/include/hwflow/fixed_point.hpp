@@ -52,6 +52,7 @@ struct FixedPoint {
 // How often values left the range of a format, by what was done about it.
 struct OverflowCount {
   std::int64_t saturated = 0;  // clipped to the range or to zero
+  std::int64_t below = 0;      // of those, the ones under the range (ReLU's, if it is unsigned)
   std::int64_t wrapped = 0;
 };
 

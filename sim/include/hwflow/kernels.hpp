@@ -71,6 +71,38 @@ struct AddTask {
   Finish finish;
 };
 
+// Products of bytes, element by element.
+struct MultiplyTask {
+  const std::uint8_t* left;
+  const std::uint8_t* right;
+  std::int32_t left_bias;  // of the storages
+  std::int32_t right_bias;
+  std::int64_t count;
+  std::uint8_t* output;
+  Finish finish;
+};
+
+// Sums in memory, brought to bytes or shorts.
+struct RequantizeTask {
+  const void* input;
+  bool is_short;  // int16, else int32
+  std::int64_t count;
+  std::uint8_t* output;
+  Finish finish;
+};
+
+// How many rounded sums lie outside of a range.
+struct OutsideTask {
+  const void* input;
+  bool is_short;
+  std::int64_t count;
+  Finish finish;  // for its rounding
+  std::int32_t low;
+  std::int32_t high;
+  std::int64_t below;  // these two are added to
+  std::int64_t above;
+};
+
 // One window of a pooling over bytes.
 struct WindowTask {
   const std::uint8_t* input;  // of the window's first pixel
@@ -91,6 +123,9 @@ struct Kernels {
   void (*gemm_shorts)(const GemmTask&);  // int16 x int16, words of 2
   void (*depthwise)(const DepthwiseTask&);
   void (*add)(const AddTask&);
+  void (*multiply)(const MultiplyTask&);
+  void (*requantize)(const RequantizeTask&);
+  void (*count_outside)(OutsideTask&);
   void (*maximum)(const WindowTask&);  // into bytes
   void (*sum)(const WindowTask&);      // into int32
   // `result = values - bias`

@@ -26,6 +26,9 @@ struct Avx2 {
   static HWFLOW_INLINE Vec load_bytes(const uint8_t* from) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
   }
+  static HWFLOW_INLINE Vec load_shorts(const uint8_t* from) {
+    return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
   static HWFLOW_INLINE Vec broadcast(const uint8_t* from) {
     int32_t word;
     memcpy(&word, from, 4);
@@ -35,6 +38,7 @@ struct Avx2 {
     return _mm256_or_si256(even, _mm256_slli_epi32(odd, 16));
   }
   static HWFLOW_INLINE Vec add(Vec a, Vec b) { return _mm256_add_epi32(a, b); }
+  static HWFLOW_INLINE Vec multiply(Vec a, Vec b) { return _mm256_mullo_epi32(a, b); }
   static HWFLOW_INLINE Vec bits_and(Vec a, Vec b) { return _mm256_and_si256(a, b); }
   static HWFLOW_INLINE Vec sign(Vec a) { return _mm256_srai_epi32(a, 31); }
   static HWFLOW_INLINE Vec shift_left(Vec a, Vec n) { return _mm256_sllv_epi32(a, n); }
@@ -103,6 +107,9 @@ const Kernels kAvx2Kernels = {"avx2",
                               gemm_shorts,
                               depthwise_pairs<Avx2>,
                               add_bytes<Avx2>,
+                              multiply_bytes<Avx2>,
+                              requantize_sums<Avx2>,
+                              count_outside,
                               maximum_of_window<Avx2>,
                               sum_of_window<Avx2>,
                               widen_bytes,

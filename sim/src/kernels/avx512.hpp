@@ -19,6 +19,9 @@ struct Avx512 {
   static HWFLOW_INLINE Vec load_bytes(const uint8_t* from) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
+  static HWFLOW_INLINE Vec load_shorts(const uint8_t* from) {
+    return _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
   static HWFLOW_INLINE Vec broadcast(const uint8_t* from) {
     int32_t word;
     __builtin_memcpy(&word, from, 4);
@@ -28,6 +31,7 @@ struct Avx512 {
     return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
   }
   static HWFLOW_INLINE Vec add(Vec a, Vec b) { return _mm512_add_epi32(a, b); }
+  static HWFLOW_INLINE Vec multiply(Vec a, Vec b) { return _mm512_mullo_epi32(a, b); }
   static HWFLOW_INLINE Vec bits_and(Vec a, Vec b) { return _mm512_and_si512(a, b); }
   static HWFLOW_INLINE Vec sign(Vec a) { return _mm512_srai_epi32(a, 31); }
   static HWFLOW_INLINE Vec shift_left(Vec a, Vec n) { return _mm512_sllv_epi32(a, n); }

@@ -197,6 +197,68 @@ void add_bytes(const AddTask& task) {
   }
 }
 
+template <typename Isa>
+void multiply_bytes(const MultiplyTask& task) {
+  using Vec = typename Isa::Vec;
+  const Finisher<Isa> finisher(task.finish);
+  const Vec left_bias = Isa::set(-task.left_bias);
+  const Vec right_bias = Isa::set(-task.right_bias);
+  for (int64_t i = 0; i < task.count; i += Isa::lanes) {
+    const Vec left = Isa::add(Isa::load_bytes(task.left + i), left_bias);
+    const Vec right = Isa::add(Isa::load_bytes(task.right + i), right_bias);
+    Vec product = Isa::multiply(left, right);
+    finisher.template complete<1>(&product, Isa::zero());
+    const int64_t rest = task.count - i;
+    finisher.store(task.output, i, product, rest < Isa::lanes ? static_cast<int>(rest) : Isa::lanes);
+  }
+}
+
+template <typename Isa>
+void requantize_sums(const RequantizeTask& task) {
+  using Vec = typename Isa::Vec;
+  const Finisher<Isa> finisher(task.finish);
+  const auto* input = static_cast<const uint8_t*>(task.input);
+  for (int64_t i = 0; i < task.count; i += Isa::lanes) {
+    Vec sum = task.is_short ? Isa::load_shorts(input + 2 * i) : Isa::load(input + 4 * i);
+    finisher.template complete<1>(&sum, Isa::zero());
+    const int64_t rest = task.count - i;
+    finisher.store(task.output, i, sum, rest < Isa::lanes ? static_cast<int>(rest) : Isa::lanes);
+  }
+}
+
+// The compiler makes vectors of this.
+template <typename Item>
+void count_outside_of(OutsideTask& task) {
+  const Item* input = static_cast<const Item*>(task.input);
+  const Finish finish = task.finish;
+  const int32_t low = task.low;
+  const int32_t high = task.high;
+  constexpr int64_t block = 1 << 16;  // counts of a block fit into 32 bits
+  for (int64_t start = 0; start < task.count; start += block) {
+    const int64_t stop = start + block < task.count ? start + block : task.count;
+    int32_t below = 0;
+    int32_t above = 0;
+    for (int64_t i = start; i < stop; ++i) {
+      int32_t sum = input[i];
+      sum += (sum >> 31) & finish.on_negative;
+      const int32_t odd = (sum >> finish.shift) & finish.on_odd;
+      const int32_t rounded = (sum + finish.constant + odd) >> finish.shift;
+      below += rounded < low;
+      above += rounded > high;
+    }
+    task.below += below;
+    task.above += above;
+  }
+}
+
+void count_outside(OutsideTask& task) {
+  if (task.is_short) {
+    count_outside_of<int16_t>(task);
+  } else {
+    count_outside_of<int32_t>(task);
+  }
+}
+
 template <typename Isa, typename Dot, int items>
 int64_t peak_products(int64_t rounds) {
   constexpr int sums = 12;

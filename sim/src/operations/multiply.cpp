@@ -3,6 +3,7 @@
 
 #include "hwflow/error.hpp"
 #include "hwflow/execution.hpp"
+#include "hwflow/target.hpp"
 
 namespace hwflow {
 namespace {
@@ -46,7 +47,8 @@ class Multiply final : public Operation {
     return true;
   }
 
-  Steps steps(const Target&, const Site& site) const override {
+  Steps steps(const Target& target, const Site& site) const override {
+    if (by_kernel(target, site)) return kernel_steps(target, site);
     const View first_view = site.inputs[0];
     const View second_view = site.inputs[1];
     const Sink sink = site.sink;
@@ -64,6 +66,50 @@ class Multiply final : public Operation {
                          factors.data());
         for (std::size_t i = 0; i < row.size(); ++i) row[i] *= factors[i % factors.size()];
         sink.write(context, y, 0, width, row.data());
+      }
+    });
+  }
+
+ private:
+  // Bytes, multiplied in 32 bits.
+  static bool by_kernel(const Target& target, const Site& site) {
+    if (target.kernels == nullptr || !is_byte(site.inputs[0].storage) ||
+        !is_byte(site.inputs[1].storage) || !is_int32(*site.result)) {
+      return false;
+    }
+    if (site.requantized != nullptr) {
+      return can_finish(*site.result, *site.sink.requantizer, *site.requantized);
+    }
+    return site.sink.view.storage != Storage::kI64;
+  }
+
+  static Steps kernel_steps(const Target& target, const Site& site) {
+    const View left = site.inputs[0];
+    const View right = site.inputs[1];
+    const View out = site.sink.view;
+    const bool is_gate = !(right.shape == left.shape);
+    // A row at once where pixels lie side by side.
+    const bool rows = !is_gate && left.is_dense() && right.is_dense() && out.is_dense();
+    MultiplyTask task{};
+    task.left_bias = static_cast<std::int32_t>(bias_of(left.storage));
+    task.right_bias = static_cast<std::int32_t>(bias_of(right.storage));
+    task.count = out.shape.channels * (rows ? out.shape.width : 1);
+    task.finish = finish_of(site.sink.requantizer,
+                            site.requantized != nullptr ? *site.requantized : *site.result);
+    const auto kernel = target.kernels->multiply;
+    return one_step(out.shape.height, [=](const Context& context, std::int64_t first,
+                                          std::int64_t last) {
+      const auto at = [&](const View& view, std::int64_t y, std::int64_t x) {
+        return reinterpret_cast<std::uint8_t*>(context.arena + view.at(y, x));
+      };
+      MultiplyTask part = task;
+      for (std::int64_t y = first; y < last; ++y) {
+        for (std::int64_t x = 0; x < (rows ? 1 : out.shape.width); ++x) {
+          part.left = at(left, y, x);
+          part.right = is_gate ? at(right, 0, 0) : at(right, y, x);
+          part.output = at(out, y, x);
+          kernel(part);
+        }
       }
     });
   }

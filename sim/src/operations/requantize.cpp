@@ -1,9 +1,11 @@
 // To a narrower format: shifted or divided, rounded, brought into the range.
+#include <algorithm>
 #include <limits>
 #include <optional>
 
 #include "hwflow/error.hpp"
 #include "hwflow/execution.hpp"
+#include "hwflow/target.hpp"
 
 namespace hwflow {
 namespace {
@@ -55,7 +57,12 @@ class Requantize final : public Operation {
 
   const Requantizer* requantizer() const override { return &*requantizer_; }
 
-  Steps steps(const Target&, const Site& site) const override {
+  Steps steps(const Target& target, const Site& site) const override {
+    const Storage from = site.inputs[0].storage;
+    if (target.kernels != nullptr && (from == Storage::kI16 || from == Storage::kI32) &&
+        can_finish(*site.sources[0], *requantizer_, *site.result)) {
+      return kernel_steps(target, site);
+    }
     const View in = site.inputs[0];
     Sink sink = site.sink;
     sink.requantizer = &*requantizer_;
@@ -70,6 +77,46 @@ class Requantize final : public Operation {
   }
 
  private:
+  Steps kernel_steps(const Target& target, const Site& site) const {
+    constexpr std::int64_t kLeast = std::numeric_limits<std::int32_t>::min();
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    const View in = site.inputs[0];
+    const View out = site.sink.view;
+    const std::size_t index = site.sink.index;
+    const bool rows = in.is_dense() && out.is_dense();
+    const std::int64_t count = in.shape.channels * (rows ? in.shape.width : 1);
+    const std::int64_t parts = rows ? 1 : in.shape.width;
+    const RequantizeTask task{nullptr, in.storage == Storage::kI16, count, nullptr,
+                              finish_of(&*requantizer_, *site.result)};
+    // Where nothing but clipping can happen, what leaves the range is all that is counted.
+    const OutsideTask outside{nullptr,
+                              task.is_short,
+                              count,
+                              task.finish,
+                              static_cast<std::int32_t>(std::max(format_.minimum(), kLeast)),
+                              static_cast<std::int32_t>(std::min(format_.maximum(), kMost)),
+                              0,
+                              0};
+    const Kernels& kernels = *target.kernels;
+    return one_step(in.shape.height, [=, &kernels](const Context& context, std::int64_t first,
+                                                   std::int64_t last) {
+      RequantizeTask part = task;
+      OutsideTask counted = outside;
+      for (std::int64_t y = first; y < last; ++y) {
+        for (std::int64_t x = 0; x < parts; ++x) {
+          part.input = counted.input = context.arena + in.at(y, x);
+          part.output = reinterpret_cast<std::uint8_t*>(context.arena + out.at(y, x));
+          kernels.requantize(part);
+          if (context.overflows != nullptr) kernels.count_outside(counted);
+        }
+      }
+      if (context.overflows != nullptr) {
+        context.overflows[index].saturated += counted.below + counted.above;
+        context.overflows[index].below += counted.below;
+      }
+    });
+  }
+
   FixedPoint format_;
   std::int64_t fraction_bits_;
   std::int64_t divisor_;

@@ -1,5 +1,6 @@
 // A function of one value, as its results for every value that the input can have.
 #include <algorithm>
+#include <array>
 
 #include "hwflow/error.hpp"
 #include "hwflow/execution.hpp"
@@ -45,6 +46,7 @@ class Table final : public Operation {
   Steps steps(const Target&, const Site& site) const override {
     const View in = site.inputs[0];
     const Sink sink = site.sink;
+    if (is_byte(in.storage) && is_byte(sink.view.storage)) return byte_steps(in, sink.view);
     return one_step(in.shape.height, [this, in, sink](const Context& context, std::int64_t first,
                                                       std::int64_t last) {
       std::vector<std::int64_t> row(static_cast<std::size_t>(in.shape.width * in.shape.channels));
@@ -57,6 +59,30 @@ class Table final : public Operation {
   }
 
  private:
+  // From byte to byte as both lie in memory, biased or not.
+  Steps byte_steps(const View& in, const View& out) const {
+    std::array<std::uint8_t, 256> table{};
+    for (std::int64_t stored = 0; stored < 256; ++stored) {
+      const std::int64_t index = stored - bias_of(in.storage) + offset();
+      if (index < 0 || index >= static_cast<std::int64_t>(values_.size())) continue;
+      table[static_cast<std::size_t>(stored)] = static_cast<std::uint8_t>(
+          values_[static_cast<std::size_t>(index)] + bias_of(out.storage));
+    }
+    const bool rows = in.is_dense() && out.is_dense();
+    const std::int64_t count = in.shape.channels * (rows ? in.shape.width : 1);
+    const std::int64_t parts = rows ? 1 : in.shape.width;
+    return one_step(in.shape.height, [=](const Context& context, std::int64_t first,
+                                         std::int64_t last) {
+      for (std::int64_t y = first; y < last; ++y) {
+        for (std::int64_t x = 0; x < parts; ++x) {
+          const auto* from = reinterpret_cast<const std::uint8_t*>(context.arena + in.at(y, x));
+          auto* to = reinterpret_cast<std::uint8_t*>(context.arena + out.at(y, x));
+          for (std::int64_t i = 0; i < count; ++i) to[i] = table[from[i]];
+        }
+      }
+    });
+  }
+
   std::int64_t offset() const {
     return is_signed_ ? static_cast<std::int64_t>(values_.size() / 2) : 0;
   }
