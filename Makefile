@@ -1,6 +1,7 @@
 # Two commands do everything on a machine with Python 3.11, g++ and make:
 #   make squeezenet   build and verify the full-size SqueezeNet design
 #   make test         run every test
+#   make fuzz         compare the engine with NumPy on a million random operations
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -9,7 +10,11 @@ READY := $(VENV)/.ready
 ENGINE := setup.py $(shell find sim/src sim/include sim/bindings -type f)
 WORKERS ?= auto
 
-.PHONY: squeezenet test lint bench lock clean
+FUZZ_CASES ?= 1000000
+FUZZ_ROUNDS ?= 200000
+FUZZ_SEED ?= 0
+
+.PHONY: squeezenet test lint fuzz bench lock clean
 
 squeezenet: $(READY)
 	$(BIN)/hwflow build designs/squeezenet_int8.yaml
@@ -21,6 +26,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# A million random operations beside NumPy, then malformed programs under the sanitizers.
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz_engine --cases $(FUZZ_CASES) --seed $(FUZZ_SEED)
+	$(MAKE) -C sim sanitize FUZZ_ROUNDS=$(FUZZ_ROUNDS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
