@@ -20,6 +20,7 @@ from hwflow.errors import DesignError, HwflowError
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 DOCUMENT = ROOT / "docs" / "performance.md"
+IMAGES = ROOT / "docs" / "images"
 
 Benchmark = Callable[[Options], Mapping[str, Any]]
 
@@ -105,9 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         kept = read_results(target) if target else {}
         facts = machine()
+        options = Options(given.quick, given.repeats, IMAGES if target == RESULTS else None)
         for name, run in chosen(given.names, discover()).items():
             print(f"{name} ...", file=sys.stderr, flush=True)
-            kept = merged(kept, run(Options(given.quick, given.repeats)), facts)
+            kept = merged(kept, run(options), facts)
             if target:  # after each, so that a later failure loses nothing
                 target.write_text(json.dumps(kept, indent=1) + "\n")
     except HwflowError as error:

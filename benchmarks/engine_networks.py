@@ -119,18 +119,27 @@ def squeezenet(size: int = 224, classes: int = 1000) -> IntegerGraph:
     return net.build("squeezenet", net.average("logits", x, side))
 
 
-def mobilenet(size: int = 224, classes: int = 1000) -> IntegerGraph:
-    """MobileNetV1's shape with random int8 weights; its padding is TensorFlow's."""
+def mobilenet(
+    size: int = 224, classes: int = 1000, alpha: float = 1.0, repeats: int = 5
+) -> IntegerGraph:
+    """MobileNetV1's shape with random int8 weights; its padding is TensorFlow's.
+
+    Args:
+        size: height and width of the input, a multiple of 32.
+        classes: outputs.
+        alpha: width multiplier.
+        repeats: of the block of 512 channels; the paper has 5.
+    """
     net = NetworkBuilder()
     x = net.input((size, size, 3), FixedPoint(8, 0, signed=False))
-    x = net.conv("conv1", x, 32, 3, 2, (0, 1, 0, 1))
+    x = net.conv("conv1", x, int(32 * alpha), 3, 2, (0, 1, 0, 1))
     side = size // 2
     plan = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)]
-    plan += [(512, 1)] * 5 + [(1024, 2), (1024, 1)]
+    plan += [(512, 1)] * repeats + [(1024, 2), (1024, 1)]
     for index, (filters, stride) in enumerate(plan, start=1):
         padding = (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1)
         x = net.conv(f"dw{index}", x, net.channels[x], 3, stride, padding, depthwise=True)
-        x = net.conv(f"pw{index}", x, filters, 1)
+        x = net.conv(f"pw{index}", x, int(filters * alpha), 1)
         side //= stride
     x = net.average("pool", x, side)
     x = net.conv("logits", x, classes, 1, activation=FixedPoint(16, 8))

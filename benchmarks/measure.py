@@ -38,10 +38,12 @@ class Options:
         quick: small sizes, to try the harness; the figures mean nothing.
         repeats: times that whole builds are repeated; after each, what is shorter is repeated as
             often again.
+        images: folder for plots; None draws none.
     """
 
     quick: bool = False
     repeats: int = 2
+    images: Path | None = None
 
 
 @dataclass

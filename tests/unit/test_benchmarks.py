@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as command
-from benchmarks import build, measure, network, stock, table
+from benchmarks import (
+    build,
+    engine_networks,
+    engine_scaling,
+    engine_stock,
+    measure,
+    network,
+    stock,
+    table,
+)
 from benchmarks.measure import Options, Stage, WorkerRun
 from hwflow.errors import DesignError, ToolError
 from tests.support.benchmark_worker import BURNT_SECONDS, HELD_BYTES
@@ -301,3 +310,42 @@ def test_the_document_agrees_with_the_results():
     results = json.loads(command.RESULTS.read_text())
     document = command.DOCUMENT.read_text()
     assert document == table.in_document(document, results)
+
+
+# --- the engine's scaling --------------------------------------------------------------------
+
+
+def test_a_straight_line_has_an_exponent_of_one():
+    straight = {f"{macs}": {"million_macs": macs, "milliseconds": 3 * macs} for macs in (1, 2, 9)}
+    assert engine_scaling.linearity(straight) == {"exponent": 1.0, "explained": 1.0}
+    square = {f"{macs}": {"million_macs": macs, "milliseconds": macs**2} for macs in (1, 2, 9)}
+    found = engine_scaling.linearity(square)
+    assert found["exponent"] == 2.0
+    assert found["explained"] < 1
+
+
+def test_variants_are_measured_and_drawn(tmp_path, monkeypatch):
+    small = {"size": 32, "classes": 3, "alpha": 0.25}
+    sweeps = {
+        name: [("a", small), ("b", small | {"repeats": repeats})]
+        for name, repeats in (("input_size", 1), ("width", 6), ("depth", 9))
+    }
+    monkeypatch.setattr(engine_scaling, "SWEEPS", sweeps)
+    monkeypatch.setattr(engine_scaling, "ROUNDS", 1)
+    figures = engine_scaling.run(Options(images=tmp_path / "images"))
+    first, second = figures["engine_by_depth"].values()
+    assert second["million_macs"] > first["million_macs"]  # more blocks of 128 channels
+    assert second["weights_mb"] > first["weights_mb"]
+    assert set(figures["engine_scaling"]) == set(sweeps)
+    drawn = (tmp_path / "images" / "engine_scaling.svg").read_text()
+    assert drawn.rstrip().endswith("</svg>")
+    engine_scaling.illustrate(figures, tmp_path / "again")
+    assert (tmp_path / "again" / "engine_scaling.svg").read_text() == drawn
+    assert engine_scaling.run(Options()).keys() == figures.keys()
+
+
+def test_the_engine_s_seconds_are_those_of_every_image_after_the_first_round(monkeypatch):
+    graph = engine_networks.squeezenet(64, 10)
+    monkeypatch.setattr(engine_stock, "ROUNDS", 3)
+    images = np.zeros((2, 64, 64, 3))
+    assert len(engine_stock._engine_seconds(graph, images)) == 6
