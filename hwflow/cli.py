@@ -5,16 +5,11 @@ Everything heavy is imported inside of the commands.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, ParamSpec
 
 import typer
@@ -22,7 +17,9 @@ import typer
 from hwflow import __version__, synth_cli
 from hwflow.errors import DesignError, HwflowError, MismatchError
 from hwflow.estimate.cli import estimate
+from hwflow.evaluate.cli import evaluate
 from hwflow.plan.cli import dataflow, plan
+from hwflow.terminal import working
 
 app = typer.Typer(
     name="hwflow",
@@ -35,7 +32,6 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
-_TERMINATED = 143
 
 DesignArgument = Annotated[Path, typer.Argument(help="The design file (YAML).")]
 ProjectArgument = Annotated[Path, typer.Argument(help="A project that `hwflow build` made.")]
@@ -83,29 +79,6 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=1))
 
 
-@contextlib.contextmanager
-def _working() -> Iterator[None]:
-    """Keeps stdout for the result: what libraries print goes to stderr. SIGTERM ends cleanly."""
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(_TERMINATED)
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, terminate) if is_main else None
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)
-        if is_main:
-            signal.signal(signal.SIGTERM, before)
-
-
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -136,7 +109,7 @@ def build(
     from hwflow.progress import RichProgress
 
     _check_steps(start, stop, flow.STEPS)
-    with _working():
+    with working():
         result = flow.build(
             design, output, start=start, stop=stop, force=force, progress=RichProgress()
         )
@@ -184,7 +157,7 @@ def verify(
     from hwflow import flow
     from hwflow.progress import RichProgress
 
-    with _working():
+    with working():
         result = flow.verify(project, images=images, count=count, progress=RichProgress())
     if as_json:
         _print_json({"status": "done", "verification": result})
@@ -201,7 +174,7 @@ def check(design: DesignArgument, as_json: JsonOption = False) -> None:
     """Validate a design and summarise its network, without building anything."""
     from hwflow import flow
 
-    with _working():
+    with working():
         result = flow.check(design)
     if as_json:
         _print_json({"status": "done", **result})
@@ -259,7 +232,15 @@ def doctor(
         raise typer.Exit(ToolError.exit_code)
 
 
-for _command in (plan, dataflow, estimate, synth_cli.synth, synth_cli.pack, synth_cli.ingest):
+for _command in (
+    plan,
+    dataflow,
+    estimate,
+    evaluate,
+    synth_cli.synth,
+    synth_cli.pack,
+    synth_cli.ingest,
+):
     app.command()(reported(_command))
 
 

@@ -5,9 +5,9 @@ All come as float32 arrays `(N, H, W, C)` in the units of the network's input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FloatArray = npt.NDArray[np.float32]
+PixelArray = npt.NDArray[np.uint8]
 InputShape = tuple[int, int, int]
 """Height, width, channels."""
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 PIXEL_MAXIMUM = 255
+
+_Taken = TypeVar("_Taken")
 
 
 class Preprocessing(Protocol):
@@ -93,7 +96,7 @@ def read_pictures(
     if source.suffix.lower() == ".npy":
         return _read_array(source, input_shape, count)
     if source.is_dir():
-        files = sorted(file for file in source.iterdir() if file.suffix.lower() in SUFFIXES)
+        files = pictures_in(source)
         if not files:
             raise _fault(source, f"must hold pictures ({', '.join(SUFFIXES)}), but has none in it")
     else:
@@ -103,12 +106,39 @@ def read_pictures(
     faults: list[Fault | str] = []
     for image, file in zip(images, files, strict=False):
         try:
-            image[...] = (_pixels(file, preprocessing, input_shape) - mean) * scale
+            image[...] = (read_pixels(file, preprocessing, input_shape) - mean) * scale
         except DesignError as error:
             faults += error.faults
     if faults:
         raise DesignError(faults)
     return images
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder (not of those in it), in the order of their names."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+
+
+def normalized(pixels: PixelArray, preprocessing: Preprocessing) -> FloatArray:
+    """Pixels `(N, H, W, C)` of `read_pixels` in the units of the network's input.
+
+    Raises:
+        DesignError: if mean or scale do not fit the channels.
+    """
+    mean, scale = _per_channel(preprocessing, pixels.shape[-1])
+    images = np.empty(pixels.shape, np.float32)
+    for image, values in zip(images, pixels, strict=True):
+        image[...] = (values - mean) * scale
+    return images
+
+
+def check_picture(file: Path) -> None:
+    """Reads the head of a picture, which tells most that cannot be read from those that can.
+
+    Raises:
+        DesignError: if it is missing, no picture, or has other than 8 bits a channel.
+    """
+    _opened(file, lambda picture: None)
 
 
 def noise(
@@ -166,12 +196,12 @@ def _interpolated(grid: npt.NDArray[np.float64], size: int, axis: int) -> npt.ND
     return stretched
 
 
-def _pixels(
-    file: Path, preprocessing: Preprocessing, input_shape: InputShape
-) -> npt.NDArray[np.float64]:
-    """Pixels from 0 to 255 in the network's channel order, of the input's shape."""
-    from PIL import Image, UnidentifiedImageError
+def read_pixels(file: Path, preprocessing: Preprocessing, input_shape: InputShape) -> PixelArray:
+    """Pixels from 0 to 255 in the network's channel order, of the input's shape.
 
+    Raises:
+        DesignError: if the picture cannot be read, or does not fit the network's input.
+    """
     height, width, channels = input_shape
     if channels not in (1, 3):
         raise _fault(
@@ -179,15 +209,7 @@ def _pixels(
             f"pictures have 1 or 3 channels, but the network's input has {channels}. Give an .npy "
             "array (N, H, W, C)",
         )
-    try:
-        with Image.open(file) as opened:
-            if opened.mode not in EIGHT_BIT_MODES:
-                raise _fault(file, f"must have 8 bits a channel, but is of mode {opened.mode}")
-            picture = opened.convert("L" if channels == 1 else "RGB")
-    except UnidentifiedImageError as error:
-        raise _fault(file, "must be a picture, but its format is unknown") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _fault(file, f"must be a whole picture, but reading it failed: {error}") from error
+    picture = _opened(file, lambda opened: opened.convert("L" if channels == 1 else "RGB"))
     crop = preprocessing.crop
     if crop is None:
         crop = (height, width)
@@ -208,8 +230,23 @@ def _pixels(
             f"{picture.height} x {picture.width}. Set preprocessing.resize",
         )
     picture = picture.crop((left, top, left + width, top + height))
-    pixels = np.asarray(picture, np.float64).reshape(input_shape)
+    pixels = np.asarray(picture, np.uint8).reshape(input_shape)
     return pixels[..., ::-1] if preprocessing.channels == "bgr" else pixels
+
+
+def _opened(file: Path, take: Callable[[Image], _Taken]) -> _Taken:
+    """What is taken of an opened picture; DesignError if it cannot be."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as opened:
+            if opened.mode not in EIGHT_BIT_MODES:
+                raise _fault(file, f"must have 8 bits a channel, but is of mode {opened.mode}")
+            return take(opened)
+    except UnidentifiedImageError as error:
+        raise _fault(file, "must be a picture, but its format is unknown") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _fault(file, f"must be a whole picture, but reading it failed: {error}") from error
 
 
 def _resized(picture: Image, preprocessing: Preprocessing, covered: tuple[int, int]) -> Image:

@@ -96,6 +96,13 @@ class Project:
 
         return FastEngine(self.graph)
 
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """What the design says is done to a picture."""
+        return Preprocessing.model_validate_json(
+            json.dumps(self._json("design.json")["preprocessing"])
+        )
+
     def _json(self, name: str) -> Any:
         try:
             return json.loads((self.folder / name).read_text())
@@ -189,16 +196,15 @@ class Project:
         from hwflow.simulate.verify import verify
 
         told = progress or SilentProgress()
-        design = self._json("design.json")
-        preprocessing = Preprocessing.model_validate_json(json.dumps(design["preprocessing"]))
-        settings = {k: v for k, v in design["verification"].items() if k != "images"}
+        given = self._json("design.json")["verification"]
+        settings = {k: v for k, v in given.items() if k != "images"}
         verification = Verification.model_validate_json(json.dumps(settings))
         chosen = count if count is not None else verification.count
         if images is not None and count is None:
             chosen = 1_000_000  # all that there are
         (input_name,) = self.graph.inputs
         shape = self.graph.tensors[input_name].shape
-        values = load_images(images, preprocessing, shape, chosen, verification.seed)
+        values = load_images(images, self.preprocessing, shape, chosen, verification.seed)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             with told.step("compile"):

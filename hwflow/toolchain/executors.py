@@ -98,24 +98,37 @@ def _run_local(jobs: Sequence[Job], workers: int, done: Done) -> dict[str, Outco
 
 
 @contextmanager
-def _dask_client(workers: int, address: str) -> Iterator[Any]:
+def dask_client(
+    address: str, *, workers: int = 1, option: str = "--cluster", daemon: bool = True
+) -> Iterator[Any]:
+    """A client of a Dask scheduler, for as long as the context lasts.
+
+    Args:
+        address: of the scheduler; empty starts a cluster of local processes.
+        workers: of a local cluster.
+        option: of the command line, which errors name.
+        daemon: whether local workers may have no children of their own.
+
+    Raises:
+        ToolError: if the library is not installed or there is no scheduler at the address.
+    """
     try:
         dask: Any = importlib.import_module("dask")
         distributed: Any = importlib.import_module("distributed")
     except ImportError as error:
         raise ToolError(
-            "--executor dask: needs the package distributed; pip install 'hwflow[cluster]'"
+            f"{option}: needs the package distributed; pip install 'hwflow[cluster]'"
         ) from error
     settings = {
         "distributed.scheduler.allowed-failures": _ATTEMPTS - 1,
-        "distributed.worker.daemon": False,  # its tasks have children: the tools
+        "distributed.worker.daemon": daemon,
     }
     with dask.config.set(settings):
         if address:
             try:
                 client = distributed.Client(address, timeout="10s")
             except (OSError, TimeoutError, ValueError) as error:
-                raise ToolError(f"--address: no Dask scheduler at {address!r}: {error}") from error
+                raise ToolError(f"{option}: no Dask scheduler at {address!r}: {error}") from error
             with client:
                 yield client
             return
@@ -134,7 +147,9 @@ def _dask_client(workers: int, address: str) -> Iterator[Any]:
 
 def _run_dask(jobs: Sequence[Job], workers: int, address: str, done: Done) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
-    with _dask_client(workers, address) as client:
+    option = "--address" if address else "--executor dask"
+    # the tasks have children: the tools
+    with dask_client(address, workers=workers, option=option, daemon=False) as client:
         distributed: Any = importlib.import_module("distributed")
         futures = {
             client.submit(attempt, job, key=f"synth-{job.name}-{job.digest[:12]}", pure=False): job

@@ -1,0 +1,1 @@
+"""Accuracy of a project on labelled pictures: the float network, QKeras and the hardware."""
