@@ -34,9 +34,16 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 
     tensor = inputs[0]
     rectification = Rectification(_maximum(node))
-    if rectification.limit(build.activation_format(node.name)) is not None:
+    target = build.activation_format(node.name)
+    # a signed format does not rectify: a ReLU has one where it is joined with negative values
+    keeps_negative = target.signed and _rectifies(node)
+    if keeps_negative or rectification.limit(target) is not None:
         tensor = ReLU(rectification.maximum, name=f"{node.name}_limit")(tensor)
     return QActivation(build.activation_quantizer(node.name), name=node.name)(tensor)
+
+
+def _rectifies(node: FloatNode) -> bool:
+    return node.kind == "ReLU" or node.config["activation"] in MAXIMA
 
 
 def _maximum(node: FloatNode) -> float | None:

@@ -39,6 +39,32 @@ def conv2d_relu(
     return keras.layers.ReLU(name=f"{name}_relu")(tensor)
 
 
+def conv2d_norm(
+    tensor: Any,
+    filters: int,
+    kernel_size: int | tuple[int, int],
+    *,
+    name: str,
+    norm: str,
+    strides: int = 1,
+    padding: str = "same",
+    relu: str | None = None,
+    use_bias: bool = False,
+    epsilon: float = 1e-3,
+) -> Any:
+    """Convolution `name`, batch norm `norm`, then ReLU `relu` if that is given.
+
+    `(N, H, W, C)` to `(N, H', W', filters)`.
+    """
+    from tensorflow import keras
+
+    tensor = keras.layers.Conv2D(
+        filters, kernel_size, strides=strides, padding=padding, use_bias=use_bias, name=name
+    )(tensor)
+    tensor = keras.layers.BatchNormalization(epsilon=epsilon, name=norm)(tensor)
+    return tensor if relu is None else keras.layers.ReLU(name=relu)(tensor)
+
+
 def batch_norm_relu6(tensor: Any, *, norm: str, relu: str, momentum: float = 0.99) -> Any:
     """Batch norm `norm` (epsilon 0.001), then ReLU6 `relu`; the shape stays."""
     from tensorflow import keras

@@ -174,4 +174,14 @@ FAMILY = Family(
     source="Tan and Le 2019, https://arxiv.org/abs/1905.11946",
     parameters=EfficientNetParameters,
     build=build,
+    examples={
+        "thin": {
+            "width": 0.25,
+            "depth": 0.5,
+            "input_shape": (12, 13, 3),
+            "classes": 5,
+            "stages": 2,
+        },
+        "b3": {"member": "b3", "input_shape": (9, 12, 3), "classes": 3, "stages": 1},
+    },
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -23,6 +23,9 @@ class Family:
         parameters: pydantic model of the family's parameters; frozen, strict, no extra keys.
         build: makes the float model, functional, one input `(N, H, W, C)`, from validated
             parameters. Raises ValueError where they do not fit one another.
+        examples: parameters of small instances by a name for each, which between them have every
+            kind of block and every variant of the family. The tests build each of them and compare
+            it from Keras to the C-simulation: take few channels, few blocks and small inputs.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Family:
     source: str
     parameters: type[BaseModel]
     build: Callable[[Any], keras.Model]
+    examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -128,4 +128,14 @@ FAMILY = Family(
     source="Howard et al. 2017, https://arxiv.org/abs/1704.04861",
     parameters=MobileNetV1Parameters,
     build=build,
+    examples={
+        "thin": {"alpha": 0.25, "input_shape": (15, 18, 3), "classes": 5, "blocks": 2},
+        "multiplied": {
+            "alpha": 0.125,
+            "input_shape": (9, 6, 1),
+            "classes": 3,
+            "blocks": 1,
+            "depth_multiplier": 2,
+        },
+    },
 )

@@ -176,4 +176,14 @@ FAMILY = Family(
     source="Sandler et al. 2018, https://arxiv.org/abs/1801.04381",
     parameters=MobileNetV2Parameters,
     build=build,
+    examples={
+        "thin": {
+            "alpha": 0.25,
+            "input_shape": (14, 17, 3),
+            "classes": 5,
+            "stages": 2,
+            "expansion": 2,
+            "head_filters": 24,
+        },
+    },
 )

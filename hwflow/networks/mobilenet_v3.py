@@ -202,4 +202,20 @@ FAMILY = Family(
     source="Howard et al. 2019, https://arxiv.org/abs/1905.02244",
     parameters=MobileNetV3Parameters,
     build=build,
+    examples={
+        name: {
+            "size": size,
+            "minimalistic": minimalistic,
+            "alpha": 0.25,
+            "input_shape": (17, 16, 3),
+            "classes": 5,
+            "blocks": blocks,
+        }
+        for name, size, minimalistic, blocks in (
+            ("large", "large", False, 5),
+            ("small", "small", False, 1),
+            ("large_minimalistic", "large", True, 3),
+            ("small_minimalistic", "small", True, 2),
+        )
+    },
 )

@@ -219,4 +219,20 @@ FAMILY = Family(
     source="Iandola et al. 2016, https://arxiv.org/abs/1602.07360",
     parameters=SqueezeNetParameters,
     build=build,
+    examples={
+        name: {
+            "version": version,
+            "bypass": bypass,
+            "input_shape": shape,
+            "classes": 3,
+            "conv1_filters": 4,
+            "base_e": 8,
+            "incr_e": 4,
+            "squeeze_ratio": 0.25,
+        }
+        for name, version, bypass, shape in (
+            ("vanilla", "1.1", "none", (31, 33, 3)),
+            ("complex_bypass", "1.0", "complex", (35, 37, 2)),
+        )
+    },
 )

@@ -161,8 +161,11 @@ def _fault(node: FloatNode) -> str | None:
 def fold_batch_norm(graph: FloatGraph) -> FloatGraph:
     """Folds every batch norm into the convolution or dense layer that feeds it alone.
 
+    One that reads anything else, as those before a convolution do, becomes a depthwise 1x1
+    convolution: a scale and an offset for each channel.
+
     Raises:
-        DesignError: naming every batch norm that cannot be folded.
+        DesignError: naming every batch norm that can become neither.
     """
     faults = []
     folded: dict[str, FloatNode] = {node.name: node for node in graph.nodes}
@@ -173,17 +176,21 @@ def fold_batch_norm(graph: FloatGraph) -> FloatGraph:
         source = folded[alias.get(node.inputs[0], node.inputs[0])]
         kind = float_kind(source.kind)
         alone = len(graph.consumers(node.inputs[0])) == 1 and node.inputs[0] not in graph.outputs
-        if kind is None or not kind.weights or not alone:
+        if kind is not None and kind.weights and alone:
+            folded[source.name] = _folded(source, node)
+            alias[node.name] = source.name
+        elif len(node.shape) == 3 and _normalised_axis(node) == 2:
+            folded[node.name] = _scaling(node)
+        else:
             faults.append(
                 Fault(
                     "",
                     f"layer {node.name!r} (BatchNormalization)",
-                    "must follow a convolution or dense layer whose output nothing else reads",
+                    "must follow a convolution or dense layer whose output nothing else reads, or "
+                    f"have an output (H, W, C) and normalise its channels, not {node.shape} and "
+                    f"axis {node.config.get('axis')}",
                 )
             )
-            continue
-        folded[source.name] = _folded(source, node)
-        alias[node.name] = source.name
     if faults:
         raise DesignError(faults)
     nodes = tuple(
@@ -196,23 +203,53 @@ def fold_batch_norm(graph: FloatGraph) -> FloatGraph:
     return FloatGraph(nodes, tuple(alias.get(name, name) for name in graph.outputs), graph.notes)
 
 
-def _folded(node: FloatNode, norm: FloatNode) -> FloatNode:
+def _normalised_axis(norm: FloatNode) -> int | None:
+    """The axis of a node's shape that a batch norm normalises; nothing if there are several."""
+    axis = norm.config.get("axis", -1)
+    axes = list(axis) if isinstance(axis, list | tuple) else [axis]
+    if len(axes) != 1:
+        return None
+    return int(axes[0]) - 1 if axes[0] > 0 else int(axes[0]) + len(norm.shape)
+
+
+def _scale_and_offset(norm: FloatNode) -> tuple[Any, Any]:
+    """What a batch norm does to each channel: times the first, plus the second."""
     weights: Mapping[str, Any] = norm.weights
     scale = weights.get("gamma", 1.0) / np.sqrt(
         weights["moving_variance"] + float(norm.config["epsilon"])
     )
+    return scale, weights.get("beta", 0.0) - weights["moving_mean"] * scale
+
+
+def _folded(node: FloatNode, norm: FloatNode) -> FloatNode:
+    scale, offset = _scale_and_offset(norm)
     kernel = node.weights["kernel"]
-    bias = node.weights.get("bias", np.zeros(scale.shape))
     factor = scale.reshape(kernel.shape[2:]) if node.kind == "DepthwiseConv2D" else scale
     return dataclasses.replace(
         node,
         weights={
             "kernel": kernel * factor,
-            "bias": (bias - weights["moving_mean"]) * scale + weights.get("beta", 0.0),
+            "bias": node.weights.get("bias", 0.0) * scale + offset,
         },
         config={**node.config, "use_bias": True},
         source=norm.source,
     )
+
+
+def _scaling(norm: FloatNode) -> FloatNode:
+    """The depthwise 1x1 convolution that does what a batch norm does."""
+    scale, offset = _scale_and_offset(norm)
+    config = {
+        "kernel_size": (1, 1),
+        "strides": (1, 1),
+        "padding": "valid",
+        "depth_multiplier": 1,
+        "dilation_rate": (1, 1),
+        "data_format": "channels_last",
+        "use_bias": True,
+    }
+    weights = {"kernel": np.reshape(scale, (1, 1, -1, 1)), "bias": offset}
+    return dataclasses.replace(norm, kind="DepthwiseConv2D", config=config, weights=weights)
 
 
 def grouped(graph: FloatGraph) -> FloatGraph:

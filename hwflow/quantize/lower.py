@@ -96,7 +96,9 @@ class _Context:
 
     def tensor(self, name: str) -> Tensor:
         if name in self.padded:
-            raise DesignError(f"layer {name!r}: only a convolution can read zero padding")
+            raise DesignError(
+                f"layer {name!r}: only a convolution or a maximum can read zero padding"
+            )
         if name in self.expressions:
             raise DesignError(f"layer {name!r}: only a quantizer can read it: add a QActivation")
         if name in self.rectified and name not in self.tensors:

@@ -57,6 +57,7 @@ def compile_project(
     log: Path,
     *,
     workers: int | None = None,
+    together: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Simulator:
     """Compiles the simulation program of an emitted project.
@@ -67,6 +68,7 @@ def compile_project(
         cache: folder of objects and programs, shared by builds.
         log: what the compiler says.
         workers: compilers at a time; by default one a processor.
+        together: all layers are one unit: quicker for a small network, but nothing of it is reused.
         progress: told how many units are done.
 
     Raises:
@@ -87,6 +89,13 @@ def compile_project(
     }
     declarations = [project / "firmware" / "layers.h", project / "firmware" / f"{graph.name}.h"]
     units: dict[Path, Path] = {}
+    if together:
+        headers = itertools.chain.from_iterable(own_headers.values())
+        whole = cache / f"{_digest(shared, [*sources, *headers])}.cpp"
+        with disk_errors(f"writing {whole}"):
+            whole.write_text("".join(f'#include "firmware/layers/{s.name}"\n' for s in sources))
+        units[whole] = whole.with_suffix(".o")
+        sources = []
     for source in sources:
         units[source] = cache / f"{_digest(shared, [source, *own_headers.get(source.name, [])])}.o"
     for source in (top, driver):
@@ -210,9 +219,10 @@ def _compile(
     log: Path,
 ) -> None:
     partial = target.with_suffix(".partial.o")
+    shown = source.relative_to(project) if source.is_relative_to(project) else source
     own_log = log.with_name(f"{log.stem}-{source.stem}.txt")
     try:
-        words: list[str | Path] = [*prelude, "-c", source.relative_to(project)]
+        words: list[str | Path] = [*prelude, "-c", shown]
         _run(compiler, project, words, partial, own_log, source.name)
     finally:
         if own_log.exists() and own_log.stat().st_size == 0:

@@ -59,6 +59,22 @@ def exact(model, widths=None):
     return graph
 
 
+def test_a_relu_joined_with_negative_values_still_rectifies():
+    import keras
+
+    image = keras.Input((4, 5, 3), name="input")
+    left = keras.layers.ReLU(name="left_relu")(keras.layers.Conv2D(6, 1, name="left")(image))
+    right = keras.layers.Conv2D(3, 1, name="right")(image)
+    model = keras.Model(image, keras.layers.Concatenate(name="joined")([left, right]))
+    randomly(model)
+    graph = exact(model, Widths(weights=12, activations=12, inputs=12))
+    values = graph.evaluate(raw_input(graph, pictures(model)))["joined"]
+    assert values[..., :6].min() == 0
+    assert values[..., 6:].min() < 0
+    found = graph.tensors["joined"].format.to_float(values)
+    np.testing.assert_allclose(found, model(pictures(model)), atol=0.02)
+
+
 def padding_of(graph, name):
     return graph.operation(name).padding
 

@@ -80,8 +80,19 @@ def assert_equals_keras(model: Any, graph: IntegerGraph, images: Any) -> set[str
     return set(names)
 
 
-def assert_hardware_equals(model: Any, graph: IntegerGraph, images: Any, folder: Path) -> set[str]:
-    """C-simulates the network's HLS project: every tensor that passes a stream is equal."""
+def assert_hardware_equals(
+    model: Any, graph: IntegerGraph, images: Any, folder: Path, cache: Path | None = None
+) -> set[str]:
+    """C-simulates the network's HLS project: every tensor that passes a stream is equal.
+
+    Args:
+        model: the QKeras model.
+        graph: its integer graph.
+        images: shape `(N, H, W, C)`.
+        folder: for the project and what is made of it.
+        cache: of compiled objects, for networks that are compiled in one unit; by default within
+            `folder`, a unit a layer.
+    """
     from hwflow.hls import hls4ml_backend
     from hwflow.hls.writer import ProjectSettings
     from hwflow.plan.mapping import Choices, map_graph
@@ -92,7 +103,13 @@ def assert_hardware_equals(model: Any, graph: IntegerGraph, images: Any, folder:
     settings = ProjectSettings("vitis", "xczu9eg-ffvb1156-2-e", 5.0)
     files, _ = hls4ml_backend.convert(model, graph, streams, settings)
     files.write_into(folder / "hls")
-    simulator = compile_project(folder / "hls", streams, folder / "cache", folder / "compile.txt")
+    simulator = compile_project(
+        folder / "hls",
+        streams,
+        cache or folder / "cache",
+        folder / "compile.txt",
+        together=cache is not None,
+    )
     inputs = raw_input(graph, images)
     outputs = simulate(simulator, inputs, folder / "run", folder / "run.txt")
     expected = graph.evaluate(inputs)

@@ -127,20 +127,44 @@ def test_all_unsupported_layers_are_named_at_once() -> None:
         assert message in line
 
 
-def test_batch_norms_that_cannot_be_folded_are_named_at_once() -> None:
+def test_batch_norms_that_nothing_can_take_in_become_scales() -> None:
+    options = {"dtype": "float64"}
+    x = image = keras.Input((5, 4, 3), dtype="float64", name="image")
+    x = L.BatchNormalization(name="bn_of_input", axis=3, **options)(x)
+    x = L.BatchNormalization(name="bn_of_bn", **options)(x)
+    shared = L.Conv2D(3, 1, name="conv", **options)(x)
+    left = L.BatchNormalization(name="bn_of_shared", scale=False, **options)(shared)
+    right = L.ReLU(name="relu", **options)(shared)
+    after = L.BatchNormalization(name="bn_of_relu", center=False, **options)(right)
+    model = randomized(keras.Model(image, L.Add(name="add", **options)([left, after])))
+    graph = read(model)
+    assert [(node.name, node.kind) for node in graph.nodes[1:]] == [
+        ("bn_of_input", "DepthwiseConv2D"),  # which the one after it is folded into
+        ("conv", "Conv2D"),
+        ("relu", "ReLU"),
+        ("bn_of_shared", "DepthwiseConv2D"),
+        ("bn_of_relu", "DepthwiseConv2D"),
+        ("add", "Add"),
+    ]
+    assert graph.node("bn_of_input").source == "bn_of_bn"
+    images = np.random.default_rng(1).normal(size=(4, 5, 4, 3))
+    (found,) = evaluated(graph, images)
+    expected = np.asarray(model(images))
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
+
+
+def test_batch_norms_that_can_be_neither_are_named_at_once() -> None:
     image = keras.Input((8, 8, 4), name="image")
-    first = L.BatchNormalization(name="bn_of_input")(image)
-    shared = L.Conv2D(4, 1, name="conv")(first)
-    left = L.BatchNormalization(name="bn_of_shared")(shared)
-    right = L.ReLU(name="relu")(shared)
-    after = L.BatchNormalization(name="bn_of_relu")(right)
-    out = L.Add(name="add")([left, after])
+    x = L.BatchNormalization(name="of_rows", axis=1)(image)
+    x = L.ReLU(name="relu")(L.Dense(4, name="dense")(L.Flatten(name="flat")(x)))
+    x = L.BatchNormalization(name="of_vector")(x)
     with pytest.raises(DesignError) as caught:
-        read(keras.Model(image, out))
+        read(keras.Model(image, x))
     found = str(caught.value)
-    for name in ("bn_of_input", "bn_of_shared", "bn_of_relu"):
-        assert f"layer {name!r} (BatchNormalization)" in found
-    assert len(caught.value.faults) == 3
+    assert "layer 'of_rows' (BatchNormalization): must follow" in found
+    assert "layer 'of_vector' (BatchNormalization): must follow" in found
+    assert len(caught.value.faults) == 2
 
 
 def test_shared_layers_are_refused() -> None:

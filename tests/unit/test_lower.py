@@ -9,7 +9,7 @@ import pytest
 
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
-from hwflow.opset import Conv2D, Requantize
+from hwflow.opset import Conv2D, MaxPool2D, Requantize
 from hwflow.quantize.lower import lower
 
 keras = pytest.importorskip("keras")
@@ -108,11 +108,45 @@ def test_an_output_of_average_pooling_must_be_quantized() -> None:
         lower(keras.Model(image, x), "g")
 
 
-def test_padding_is_for_convolutions_alone() -> None:
+def test_padding_is_for_convolutions_and_pools_alone() -> None:
     image, x = entry()
-    x = L.MaxPooling2D(2, name="pool")(L.ZeroPadding2D(1, name="pad")(x))
-    with pytest.raises(DesignError, match="layer 'pad': only a convolution can read zero padding"):
+    x = L.ZeroPadding2D(1, name="pad")(x)
+    x = qkeras.QActivation(bits(8, 2), name="after")(x)
+    with pytest.raises(DesignError, match="layer 'pad': only a convolution or a maximum can read"):
         lower(keras.Model(image, x), "g")
+
+
+@pytest.mark.parametrize(
+    ("relu", "pad", "message"),
+    [
+        (False, 1, "layer 'pool': the values between the zeros that pad it must not be negative"),
+        (True, 2, "pool: a window would hold padding alone"),
+    ],
+)
+def test_a_maximum_of_padding_is_refused(relu: bool, pad: int, message: str) -> None:
+    image, x = entry()
+    if relu:
+        x = qkeras.QActivation(qkeras.quantized_relu(4, 2), name="relu")(x)
+    x = L.MaxPooling2D(2, name="pool")(L.ZeroPadding2D(pad, name="pad")(x))
+    with pytest.raises(DesignError, match=message):
+        lower(keras.Model(image, x), "g")
+
+
+def test_a_maximum_takes_in_the_zeros_around_it() -> None:
+    image, x = entry((5, 4, 2))
+    x = qkeras.QActivation(qkeras.quantized_relu(4, 2), name="relu")(x)
+    x = L.ZeroPadding2D(((1, 0), (2, 1)), name="pad")(x)
+    x = L.MaxPooling2D(3, strides=2, name="pool")(x)
+    model = keras.Model(image, x)
+    graph = lower(model, "g")
+    assert "pad" not in graph.tensors
+    pool = graph.operation("pool")
+    assert isinstance(pool, MaxPool2D)
+    assert pool.padding == (1, 0, 2, 1)
+    raw = np.random.default_rng(0).integers(-128, 128, (3, 5, 4, 2))
+    found = graph.evaluate({"image_quantized": raw})["pool"]
+    values = FixedPoint(8, 3).to_float(raw).astype(np.float32)
+    np.testing.assert_array_equal(FixedPoint(4, 2, False).to_float(found), model(values))
 
 
 def test_what_follows_a_refused_layer_is_not_a_fault_of_its_own() -> None:
