@@ -1,6 +1,7 @@
 # Two commands do everything on a machine with Python 3.11, g++ and make:
 #   make squeezenet   build and verify the full-size SqueezeNet design
-#   make test         run every test
+#   make test         run every test but those of full-size
+#   make full-size    build and verify every shipped design that make test leaves out
 #   make fuzz         compare the engine with NumPy on a million random operations
 
 PYTHON ?= python3.11
@@ -14,13 +15,17 @@ FUZZ_CASES ?= 1000000
 FUZZ_ROUNDS ?= 200000
 FUZZ_SEED ?= 0
 
-.PHONY: squeezenet test lint fuzz bench lock clean
+.PHONY: squeezenet test full-size lint fuzz bench lock clean
 
 squeezenet: $(READY)
 	$(BIN)/hwflow build designs/squeezenet_int8.yaml
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+# One at a time: each uses every processor.
+full-size: $(READY)
+	$(BIN)/python -m pytest -m full_size tests/flow/test_full_size.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

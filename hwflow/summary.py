@@ -78,6 +78,8 @@ def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
         fits = {True: "fits", False: "does not fit", None: "unknown device"}[resources["fits"]]
         rows.append((f"resources ({resources['source']})", f"{used}: {fits}"))
+        if not resources["fits"] and "verdict" in resources:
+            rows.append(("fit", resources["verdict"]))
     if latency:
         speed = (
             f"{latency['frames_per_second']:.1f} frames/s, interval "

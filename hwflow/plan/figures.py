@@ -7,7 +7,7 @@ from typing import Any
 from hwflow.errors import DesignError
 from hwflow.plan import cost
 from hwflow.plan.dataflow import simulate
-from hwflow.plan.device import find_device
+from hwflow.plan.fit import fit
 from hwflow.plan.streams import StreamGraph
 
 
@@ -16,7 +16,8 @@ def figures(graph: StreamGraph, part: str, clock_period_ns: float) -> dict[str, 
 
     Args:
         graph: the plan, with its FIFO depths.
-        part: of the design; where its resources are not known, `available` and `fits` are null.
+        part: of the design; where its resources are not known, `available`, `fits` and `shares`
+            are null.
         clock_period_ns: of the design.
 
     Raises:
@@ -26,14 +27,6 @@ def figures(graph: StreamGraph, part: str, clock_period_ns: float) -> dict[str, 
     if result.deadlock:
         raise DesignError(result.explain_deadlock())
     total = cost.total_cost(graph)
-    available, fits = None, None
-    try:
-        device = find_device(part)
-    except DesignError:  # the part exists, but its resources are not known
-        pass
-    else:
-        available = {kind: getattr(device, kind) for kind in cost.KINDS}
-        fits = all(getattr(total, kind) <= available[kind] for kind in cost.KINDS)
     # where frames have not settled, a frame may be taken when the one before has left
     interval = result.interval_cycles or result.latency_cycles
     slowest = next(p for p in graph.processes if p.name == result.bottleneck)
@@ -41,8 +34,7 @@ def figures(graph: StreamGraph, part: str, clock_period_ns: float) -> dict[str, 
         "resources": {
             "source": "estimate",
             **total.to_json(),
-            "available": available,
-            "fits": fits,
+            **fit(total, part),
             "per_layer": {name: part.to_json() for name, part in cost.layer_costs(graph).items()},
         },
         "latency": {
