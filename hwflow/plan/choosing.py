@@ -24,7 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 LARGEST_EXACT = 20_000
 """Combinations up to which sets are merged exactly."""
 
-PRICE_ROUNDS = 40
+PRICE_ROUNDS = 200
+_NEVER = 1e30  # of each kind: what no device has
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def choose(
         layers: to choose for.
         interval: cycles that a frame may take.
         budget: of each kind of resource, shape `(5,)`; of it the fullest is kept least full.
-        weights: prices at which a choice that fits is the better one, shape `(5,)`.
+        weights: of choices that fit, the one with the least `burden` at these is the better one,
+            shape `(5,)`.
     """
     sets = [layer.within(interval) for layer in layers]
     if any(len(places) == 0 for places in sets) or np.any(budget < 0):
@@ -115,6 +117,16 @@ def choose(
         layer.options[int(places[pick])]
         for layer, places, pick in zip(layers, sets, picks, strict=True)
     ]
+
+
+def burden(totals: FloatArray, weights: FloatArray) -> FloatArray:
+    """How heavily totals weigh: the sum of squared shares, so that none is filled for another.
+
+    Args:
+        totals: of each kind of resource, shape `(..., 5)`.
+        weights: shares that one of each kind is, shape `(5,)`.
+    """
+    return np.asarray(((totals * weights) ** 2).sum(axis=-1))
 
 
 def _is_small(uses: Sequence[FloatArray]) -> bool:
@@ -133,42 +145,100 @@ def _merged(uses: Sequence[FloatArray], budget: FloatArray, weights: FloatArray)
     for use in uses:
         totals = (totals[:, None, :] + use[None, :, :]).reshape(-1, len(KINDS))
     fullest = np.max(totals / budget, axis=1)
-    price = np.where(fullest <= 1, totals @ weights, np.inf)
+    price = np.where(fullest <= 1, burden(totals, weights), np.inf)
     best = int(np.argmin(price)) if np.isfinite(price).any() else int(np.argmin(fullest))
     return [int(place) for place in np.unravel_index(best, shapes)] if shapes else []
 
 
 def _priced(uses: Sequence[FloatArray], budget: FloatArray, weights: FloatArray) -> list[int]:
-    prices = weights.copy()
-    best: list[int] = []
-    best_fullest = np.inf
-    for _ in range(PRICE_ROUNDS):
-        picks = [int(np.argmin(use @ prices)) for use in uses]
-        filled = np.sum([u[p] for u, p in zip(uses, picks, strict=True)], axis=0) / budget
+    """Picks by prices that rise for what is scarce: the cheapest found that fits, else the best.
+
+    Each round every layer takes what is cheapest at the prices. The sum at those prices bounds what
+    any picks can reach from below: once that is beyond the budget, nothing fits.
+    """
+    table = _Table.of(uses, budget)
+    picks = table.cheapest(weights)
+    best, best_fullest = picks, float((table.total(picks) / budget).max())
+    fitting = picks if best_fullest <= 1 else None
+    shares = np.full(len(KINDS), 1 / len(KINDS))
+    for turn in range(PRICE_ROUNDS):
+        picks = table.cheapest(shares / budget)
+        filled = table.total(picks) / budget
+        if filled @ shares > 1:
+            break  # a bound for all picks
         fullest = float(filled.max())
         if fullest < best_fullest:
             best, best_fullest = picks, fullest
-        if fullest <= 1:
-            return picks
-        prices = prices * np.exp(2 * (filled / fullest - 1)) + weights * 1e-6
-    return _improved(uses, budget, best)
+        if fullest <= 1 and (
+            fitting is None
+            or burden(table.total(picks), weights) < burden(table.total(fitting), weights)
+        ):
+            fitting = picks
+        shares = shares * np.exp((filled / fullest - 1) / (1 + turn / 40))
+        shares /= shares.sum()
+    if fitting is None:
+        fitting = table.improved(best, budget)
+    return [int(pick) for pick in table.cheapened(fitting, budget, weights)]
 
 
-def _improved(uses: Sequence[FloatArray], budget: FloatArray, picks: list[int]) -> list[int]:
-    """Changes single layers as long as the fullest resource gains."""
-    picks = list(picks)
-    total = np.sum([u[p] for u, p in zip(uses, picks, strict=True)], axis=0)
-    fullest = float((total / budget).max())
-    changed = True
-    while changed and fullest > 1:
-        changed = False
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """What the options of all layers take, padded to one shape.
+
+    Attributes:
+        uses: shape `(L, N, 5)`; `_NEVER` where a layer has no such option, or it can never fit.
+    """
+
+    uses: FloatArray
+
+    @classmethod
+    def of(cls, uses: Sequence[FloatArray], budget: FloatArray) -> _Table:
+        table = np.full((len(uses), max(map(len, uses)), len(KINDS)), _NEVER)
         for layer, use in enumerate(uses):
-            after = (total - use[picks[layer]] + use) / budget
-            candidate = int(np.argmin(after.max(axis=1)))
-            if after[candidate].max() < fullest - 1e-12:
-                total = total - use[picks[layer]] + use[candidate]
-                picks[layer], fullest, changed = candidate, float(after[candidate].max()), True
-    return picks
+            fits = np.all(use <= budget, axis=1)
+            table[layer, : len(use)] = np.where(fits[:, None] | ~fits.any(), use, _NEVER)
+        return cls(table)
+
+    def cheapest(self, prices: FloatArray) -> npt.NDArray[np.int64]:
+        """The option of each layer that costs least, shape `(L,)`."""
+        return np.asarray(np.argmin(self.uses @ prices, axis=1))
+
+    def total(self, picks: npt.NDArray[np.int64]) -> FloatArray:
+        """What the picked options take together, shape `(5,)`."""
+        return np.asarray(self.uses[np.arange(len(picks)), picks].sum(axis=0))
+
+    def improved(self, picks: npt.NDArray[np.int64], budget: FloatArray) -> npt.NDArray[np.int64]:
+        """Changes single layers as long as the fullest resource gains."""
+        picks = picks.copy()
+        rows = np.arange(len(picks))
+        total = self.total(picks)
+        fullest = float((total / budget).max())
+        while fullest > 1:
+            after = (total - self.uses[rows, picks][:, None, :] + self.uses) / budget
+            worst = after.max(axis=2)
+            layer, option = np.unravel_index(int(np.argmin(worst)), worst.shape)
+            if worst[layer, option] >= fullest - 1e-12:
+                break
+            picks[layer] = option
+            total, fullest = self.total(picks), float(worst[layer, option])
+        return picks
+
+    def cheapened(
+        self, picks: npt.NDArray[np.int64], budget: FloatArray, prices: FloatArray
+    ) -> npt.NDArray[np.int64]:
+        """Changes single layers as long as picks that fit weigh less and still fit."""
+        picks = picks.copy()
+        rows = np.arange(len(picks))
+        least = float(burden(self.total(picks), prices))
+        while np.all(self.total(picks) <= budget):
+            after = self.total(picks) - self.uses[rows, picks][:, None, :] + self.uses
+            weight = np.where(np.all(after <= budget, axis=2), burden(after, prices), np.inf)
+            layer, option = np.unravel_index(int(np.argmin(weight)), weight.shape)
+            if weight[layer, option] >= least * (1 - 1e-12):
+                break
+            picks[layer] = option
+            least = float(weight[layer, option])
+        return picks
 
 
 def convolution_options(

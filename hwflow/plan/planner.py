@@ -20,6 +20,7 @@ from hwflow.plan.choosing import (
     FloatArray,
     LayerOptions,
     Option,
+    burden,
     choose,
     convolution_options,
 )
@@ -322,7 +323,7 @@ class _Planner:
             periods = np.maximum(periods[:, None], layer.periods[None, :]).reshape(-1)
         fastest = _slowest(best[0])[0] if best is not None else int(periods.max()) + 1
         places = np.flatnonzero(np.all(totals <= budget, axis=1) & (periods < fastest))
-        places = places[np.lexsort((totals[places] @ self.prices, periods[places]))]
+        places = places[np.lexsort((burden(totals[places], self.prices), periods[places]))]
         shape = [len(layer.options) for layer in self.options]
         for place in places[:_MOST_MAPPED]:
             if int(periods[place]) >= fastest:
@@ -343,7 +344,9 @@ class _Planner:
         speeds = [_slowest(found[0])[0] for found in (first, second)]
         if speeds[0] != speeds[1]:
             return speeds[0] < speeds[1]
-        return bool(_vector(first[2]) @ self.prices < _vector(second[2]) @ self.prices)
+        return bool(
+            burden(_vector(first[2]), self.prices) < burden(_vector(second[2]), self.prices)
+        )
 
     def pick(self, interval: int, room: FloatArray) -> list[Option] | None:
         return choose(self.options, interval, room, self.prices)
