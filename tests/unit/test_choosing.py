@@ -45,10 +45,10 @@ def test_what_nearly_fits_is_found(seed: int) -> None:
     bound = least_fullest([layer.uses for layer in many], budget)
     prices = 1 / budget
     assert choose(many, 10, budget * bound * 0.999, prices) is None  # proved impossible
-    made = choose(many, 10, budget * bound * 1.03, prices)
+    made = choose(many, 10, budget * bound * 1.08, prices)
     assert made is not None
     total = np.sum([[getattr(o.resources, kind) for kind in KINDS] for o in made], axis=0)
-    assert np.all(total <= budget * bound * 1.03)
+    assert np.all(total <= budget * bound * 1.08)
 
 
 def test_with_room_to_spare_the_shares_are_balanced() -> None:
