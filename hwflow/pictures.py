@@ -5,7 +5,7 @@ All come as float32 arrays `(N, H, W, C)` in the units of the network's input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -27,6 +27,10 @@ EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 PIXEL_MAXIMUM = 255
 
 _Taken = TypeVar("_Taken")
+
+
+VALUES_IN_MEMORY = 1 << 28
+"""Values of one witness of several images at a time: 2 GiB in float64 or int64."""
 
 
 class Preprocessing(Protocol):
@@ -112,6 +116,24 @@ def read_pictures(
     if faults:
         raise DesignError(faults)
     return images
+
+
+def batches(
+    images: FloatArray, at_most: int, values_an_image: int
+) -> Iterator[tuple[int, FloatArray]]:
+    """Parts of images small enough that all tensors of a network fit into memory for each.
+
+    Args:
+        images: shape `(N, H, W, C)`.
+        at_most: images in a part.
+        values_an_image: values of the tensors that are kept of one image.
+
+    Yields:
+        Index of the first image of a part, and the part.
+    """
+    count = max(1, min(at_most, VALUES_IN_MEMORY // max(1, values_an_image)))
+    for start in range(0, len(images), count):
+        yield start, images[start : start + count]
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -41,7 +41,7 @@ class DenseNetParameters(BaseModel):
     depth: Literal["121", "169", "201", "264"] = Field(
         "121", description="Which column of Table 1: 121, 169, 201 or 264."
     )
-    layers: (
+    blocks: (
         Annotated[tuple[Layers, ...], Field(min_length=1, max_length=8, strict=False)] | None
     ) = Field(None, description="Layers of each dense block; by default those of Table 1.")
     growth_rate: Annotated[int, Field(ge=1, le=512)] = Field(
@@ -71,7 +71,7 @@ def build(parameters: DenseNetParameters) -> keras.Model:
     """
     from tensorflow import keras
 
-    layers = parameters.layers or BLOCKS[parameters.depth]
+    layers = parameters.blocks or BLOCKS[parameters.depth]
     filters = parameters.stem_filters or 2 * parameters.growth_rate
     least = 4 * 2 ** (len(layers) - 1) - 3 if len(layers) > 1 else 1
     if min(parameters.input_shape[:2]) < least:
@@ -135,7 +135,7 @@ FAMILY = Family(
     build=build,
     examples={
         "two_blocks": {
-            "layers": (2, 1),
+            "blocks": (2, 1),
             "growth_rate": 2,
             "stem_filters": 3,
             "input_shape": (17, 13, 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,11 +13,12 @@ import numpy.typing as npt
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
 from hwflow.layers.base import FloatNode
+from hwflow.pictures import batches
 from hwflow.quantize.float_graph import FloatGraph
 from hwflow.quantize.policy import Point, candidates, squared_error
 
 BATCH = 4
-"""Images evaluated at a time: bounds the memory."""
+"""The most images evaluated at a time."""
 
 
 @dataclass
@@ -54,16 +56,17 @@ def calibrate(
     import keras
 
     taps = keras.Model(model.inputs, [_tensor_of(model, graph.node(p.node)) for p in points])
-    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    values_an_image = sum(math.prod(tensor.shape[1:]) for tensor in taps.outputs)
+    parts = list(batches(images, BATCH, values_an_image))
     total = 2 * len(images)
     reach = {point.group: _Reach() for point in points}
-    for index, batch in enumerate(batches):
+    for start, batch in parts:
         for point, values in zip(points, _outputs(taps, batch, points), strict=True):
             entry = reach[point.group]
             entry.low = min(entry.low, float(values.min()))
             entry.high = max(entry.high, float(values.max()))
-        progress(min((index + 1) * BATCH, len(images)), total)
-    for index, batch in enumerate(batches):
+        progress(start + len(batch), total)
+    for start, batch in parts:
         for point, values in zip(points, _outputs(taps, batch, points), strict=True):
             if point.integer_bits is not None:
                 continue
@@ -72,7 +75,7 @@ def calibrate(
                 target = FixedPoint.from_qkeras(point.width, bits, entry.low < 0)
                 error = squared_error(values, target)
                 entry.errors[bits] = entry.errors.get(bits, 0.0) + error
-        progress(len(images) + min((index + 1) * BATCH, len(images)), total)
+        progress(len(images) + start + len(batch), total)
     return {point.name: _chosen(point, reach[point.group]) for point in points}
 
 

@@ -7,7 +7,7 @@ compared with the same model evaluated in float64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,10 @@ def to_raw(values: FloatArray, tensor: Tensor) -> npt.NDArray[np.float64]:
 
 
 def evaluate_float64(
-    model: Any, graph: IntegerGraph, images: npt.NDArray[np.float32]
+    model: Any,
+    graph: IntegerGraph,
+    images: npt.NDArray[np.float32],
+    keep: Callable[[str], bool] = lambda name: True,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """The QKeras model evaluated in float64, layer by layer: exact up to 2**53.
 
@@ -134,30 +137,39 @@ def evaluate_float64(
         model: the QKeras model.
         graph: tells which tensors are of interest, and their shapes.
         images: preprocessed, shape `(N, H, W, C)`.
+        keep: which of them to return; others are freed once read for the last time.
 
     Raises:
         DesignError: for a layer that it does not know.
     """
     values: dict[str, npt.NDArray[np.float64]] = {}
+    last_use = {name: layer.name for layer in model.layers for name in _sources(layer)}
     for layer in model.layers:
         kind = type(layer).__name__
         if kind == "InputLayer":
             values[layer.name] = np.asarray(images, np.float64)
             continue
-        node = layer.inbound_nodes[0]
-        sources = node.inbound_layers
-        names = [s.name for s in (sources if isinstance(sources, list | tuple) else [sources])]
+        names = _sources(layer)
         evaluate = _EVALUATORS.get(kind)
         if kind in _TABULATED and layer.name not in graph.tensors and not _rectifies(layer):
             evaluate = _function
         if evaluate is None:
             raise DesignError(f"layer {layer.name!r} ({kind}) cannot be evaluated in float64")
         values[layer.name] = evaluate(layer, [values[name] for name in names])
+        for name in set(names):
+            if last_use[name] == layer.name and not (name in graph.tensors and keep(name)):
+                del values[name]
     return {
         name: array.reshape(len(images), *graph.tensors[name].shape)
         for name, array in values.items()
-        if name in graph.tensors
+        if name in graph.tensors and keep(name)
     }
+
+
+def _sources(layer: Any) -> list[str]:
+    """Names of the layers that a layer reads."""
+    sources = layer.inbound_nodes[0].inbound_layers
+    return [s.name for s in (sources if isinstance(sources, list | tuple) else [sources])]
 
 
 def _weights(layer: Any, role: str) -> npt.NDArray[np.float64]:

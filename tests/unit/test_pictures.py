@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hwflow.errors import DesignError
-from hwflow.pictures import load_images, noise, read_pictures
+from hwflow.pictures import VALUES_IN_MEMORY, batches, load_images, noise, read_pictures
 
 
 def preprocessing(**values):
@@ -223,3 +223,11 @@ def test_load_images_reads_a_source(tmp_path):
     pixels = picture(tmp_path / "a.png", 4, 4)
     images = load_images(tmp_path, preprocessing(), (4, 4, 3), 4, 0)
     np.testing.assert_array_equal(images, pixels[None])
+
+
+def test_parts_of_images_fit_into_memory():
+    images = np.zeros((5, 2, 2, 1), np.float32)
+    assert [(s, len(part)) for s, part in batches(images, 2, 100)] == [(0, 2), (2, 2), (4, 1)]
+    assert [len(part) for _, part in batches(images, 4, VALUES_IN_MEMORY // 3)] == [3, 2]
+    assert [len(part) for _, part in batches(images, 4, 2 * VALUES_IN_MEMORY)] == [1] * 5
+    assert list(batches(images[:0], 4, 1)) == []

@@ -188,7 +188,7 @@ def test_shortcut_a_leaves_pixels_out_and_appends_zeros():
     [
         ("resnet", {"depth": "50", "shortcut": "identity"}, "must be projection for bottleneck"),
         ("resnet", {"depth": "19"}, "Input should be '18', '34'"),
-        ("densenet", {"layers": ()}, "at least 1 item"),
+        ("densenet", {"blocks": ()}, "at least 1 item"),
         ("mnasnet", {"stages": 7}, "less than or equal to 6"),
         ("squeezenext", {"input_shape": (8, 9, 3)}, "greater than or equal to 9"),
     ],
@@ -205,4 +205,4 @@ def test_what_only_building_can_tell():
         ValueError, match="must be at least 29 x 29 for 4 dense blocks, not 40 x 28"
     ):
         build("densenet", input_shape=(40, 28, 3))
-    assert build("densenet", layers=(1, 1, 1, 1), growth_rate=1, input_shape=(29, 29, 3))
+    assert build("densenet", blocks=(1, 1, 1, 1), growth_rate=1, input_shape=(29, 29, 3))
