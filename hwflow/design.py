@@ -25,6 +25,7 @@ from hwflow.sections import (
     Calibration,
     Hardware,
     Images,
+    Outputs,
     Preprocessing,
     Quantization,
     Section,
@@ -76,6 +77,7 @@ class Design:
         weights: where its weights come from.
         preprocessing: what is done to pictures.
         quantization: formats by default and by layer.
+        outputs: what the hardware makes of the network's outputs.
         calibration: the pictures that ranges are chosen by.
         hardware: tools, device, speed.
         verification: the pictures that witnesses are compared by.
@@ -87,6 +89,7 @@ class Design:
     weights: Weights
     preprocessing: Preprocessing
     quantization: Quantization
+    outputs: Outputs
     calibration: Calibration
     hardware: Hardware
     verification: Verification
@@ -105,21 +108,38 @@ class Design:
         """A fault at a dotted path, for what only later steps can find out."""
         return Fault(self.where(path, of_key=of_key), path, message)
 
-    def unmatched_patterns(self, layers: Iterable[str]) -> list[Fault]:
-        """A fault for each pattern in the `layers` of a section that names none of the layers."""
-        names = list(layers)
+    def unmatched_patterns(self, layers: Iterable[str], outputs: Iterable[str]) -> list[Fault]:
+        """A fault for each pattern in the `layers` of a section that names none of the layers.
+
+        Args:
+            layers: names of all layers of the network.
+            outputs: names of those that make its outputs.
+        """
+        names, ends = list(layers), list(outputs)
         return [
             self.fault(
                 f"{section}.layers.{pattern}",
-                f"names no layer of the network.{did_you_mean(pattern, names)} "
-                f"`hwflow check` lists the layers.",
+                f"names no {what} of the network.{did_you_mean(pattern, known)} {where}",
                 of_key=True,
             )
-            for section, patterns in (
-                ("quantization", self.quantization.layers),
-                ("hardware", self.hardware.layers),
+            for section, patterns, known, what, where in (
+                (
+                    "quantization",
+                    self.quantization.layers,
+                    names,
+                    "layer",
+                    "`hwflow check` lists the layers.",
+                ),
+                ("outputs", self.outputs.layers, ends, "output", f"It has {', '.join(ends)}."),
+                (
+                    "hardware",
+                    self.hardware.layers,
+                    names,
+                    "layer",
+                    "`hwflow check` lists the layers.",
+                ),
             )
-            for pattern in unmatched(patterns, names)
+            for pattern in unmatched(patterns, known)
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -154,7 +174,7 @@ class Design:
         for key in ("file", "images"):
             if dumped.get(key) is not None:
                 dumped[key] = of_path(getattr(section, key))
-        if isinstance(section, Quantization | Hardware):
+        if isinstance(section, Quantization | Outputs | Hardware):
             # Null there is a choice, absence is not.
             given = section.model_dump(mode="json", exclude_unset=True, include={"layers"})
             dumped["layers"] = given.get("layers", {})

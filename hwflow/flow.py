@@ -132,6 +132,29 @@ def _up_to(
         yield flow
 
 
+def check_names(design: Design, model: Any) -> list[str]:
+    """Checks what a design says of the layers and outputs of its network.
+
+    Returns:
+        Names of the layers that make the outputs, in their order.
+
+    Raises:
+        DesignError: for patterns that name nothing, and heads that an output cannot have.
+    """
+    from hwflow.quantize.float_graph import output_layers
+    from hwflow.quantize.heads import head_faults
+
+    outputs = output_layers(model)
+    shapes = [
+        (name, tuple(tensor.shape[1:])) for name, tensor in zip(outputs, model.outputs, strict=True)
+    ]
+    faults = design.unmatched_patterns((layer.name for layer in model.layers), outputs)
+    faults += head_faults(shapes, design.outputs.for_layer, design.fault)
+    if faults:
+        raise DesignError(faults)
+    return outputs
+
+
 def choices_of(design: Design) -> Choices:
     """What a design says of the hardware, as the mapping takes it."""
     from hwflow.plan.folding import DEFAULT_INTERVAL_CYCLES
@@ -225,15 +248,16 @@ class _Flow:
     def inputs_of(self, name: str) -> dict[str, str]:
         """Digests of what goes into a step: sections of the design, earlier steps, hwflow."""
         sections = {
-            "network": ("network", "weights"),
+            "network": ("network", "weights", "outputs"),
             "quantize": ("quantization", "calibration", "preprocessing"),
+            "lower": ("outputs",),
             "plan": ("hardware",),
             "hls": ("name", "hardware"),
             "verify": ("verification", "preprocessing"),
         }.get(name, ())
         sources = {
             "quantize": ("network",),
-            "lower": ("quantize",),
+            "lower": ("network", "quantize"),
             "plan": ("lower",),
             "hls": ("quantize", "lower", "plan"),
             "compile": ("hls",),
@@ -282,11 +306,13 @@ class _Flow:
     def make_network(self, step: Step) -> None:
         network = load_network(self.design)
         self.network = network.model
-        faults = self.design.unmatched_patterns(layer.name for layer in network.model.layers)
-        if faults:
-            raise DesignError(faults)
+        outputs = check_names(self.design, network.model)
         save_keras(network.model, step.outputs / "float.h5")
-        description = {"source": network.source, "parameters": network.parameters_count}
+        description = {
+            "source": network.source,
+            "parameters": network.parameters_count,
+            "outputs": outputs,
+        }
         write(step.outputs / "network.json", json_bytes(description))
 
     def quantize(self, step: Step) -> None:
@@ -314,9 +340,12 @@ class _Flow:
         save_keras(self.model, step.outputs / "quantized.h5")
 
     def lower(self, step: Step) -> None:
+        from hwflow.quantize.heads import with_heads
         from hwflow.quantize.lower import lower
 
-        graph = lower(self.quantized_model(), self.design.name)
+        outputs = json.loads(self.output("network", "network.json").read_text())["outputs"]
+        heads = [self.design.outputs.for_layer(name) for name in outputs]
+        graph = with_heads(lower(self.quantized_model(), self.design.name), heads)
         for name, content in graph.to_files().items():
             write(step.outputs / name, content)
 
@@ -610,9 +639,7 @@ def check(design_path: Path) -> dict[str, Any]:
 
     design = read_design(design_path)
     network = load_network(design)
-    faults = design.unmatched_patterns(layer.name for layer in network.model.layers)
-    if faults:
-        raise DesignError(faults)
+    check_names(design, network.model)
     layers = layers_of(read(network.model), design.quantization)
     return {
         "design": design.name,

@@ -140,16 +140,14 @@ class Project:
         return Prediction(integers, floats)
 
     def _of_keras(self, images: npt.NDArray[np.float32]) -> dict[str, IntArray]:
-        from hwflow.simulate.keras_reference import to_raw
+        from hwflow.simulate.keras_reference import KerasReference, to_raw
 
-        values = self.model.predict_on_batch(images)
-        found = values if isinstance(values, list) else [values]
-        integers = {}
-        for name, array in zip(self.graph.outputs, found, strict=True):
-            tensor = self.graph.tensors[name]
-            raw = to_raw(np.asarray(array), tensor).reshape(len(images), *tensor.shape)
-            integers[name] = raw.astype(np.int64)
-        return integers
+        graph = self.graph
+        found = KerasReference(self.model, graph, graph.outputs).evaluate(images)
+        return {
+            name: to_raw(found[name], graph.tensors[name]).astype(np.int64)
+            for name in graph.outputs
+        }
 
     def _simulated(self, inputs: dict[str, IntArray]) -> dict[str, IntArray]:
         from hwflow.simulate.csim import simulate

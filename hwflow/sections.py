@@ -285,10 +285,64 @@ class Hardware(Section):
         return result
 
 
+HeadName = Literal["logits", "argmax", "top_k", "softmax"]
+HeadCount = Annotated[int, Field(ge=1, le=64)]
+HeadWidth = Annotated[int, Field(ge=2, le=16)]
+
+
+class PartialOutput(Section):
+    """What the outputs that a pattern names have otherwise."""
+
+    head: HeadName = Field("logits", description="What is made of the logits.")
+    k: HeadCount = Field(5, description="How many `top_k` gives.")
+    width: HeadWidth = Field(8, description="Bits of the results of `softmax`.")
+
+
+@dataclass(frozen=True)
+class OutputHead:
+    """What becomes of one output.
+
+    Attributes:
+        head: `logits`, `argmax`, `top_k` or `softmax`.
+        k: how many `top_k` gives.
+        width: bits of the results of `softmax`.
+    """
+
+    head: str
+    k: int
+    width: int
+
+
+class Outputs(Section):
+    """What the hardware makes of the network's outputs, pixel by pixel over the channels."""
+
+    head: HeadName = Field(
+        "logits",
+        description="logits: as they are. argmax: the index of the greatest, the lowest of equal "
+        "ones. top_k: indices and values of the `k` greatest. softmax: shares, rounded once.",
+    )
+    k: HeadCount = Field(5, description="How many `top_k` gives.")
+    width: HeadWidth = Field(
+        8, description="Bits of the results of `softmax`, one of them before the point."
+    )
+    layers: dict[str, PartialOutput] = Field(
+        {}, description="By output layer's name or pattern; later ones override earlier ones."
+    )
+
+    def for_layer(self, name: str) -> OutputHead:
+        """What becomes of an output: the defaults, overridden field by field."""
+        result = OutputHead(self.head, self.k, self.width)
+        for partial in _matching(self.layers, name):
+            given = {field: getattr(partial, field) for field in partial.model_fields_set}
+            result = replace(result, **given)
+        return result
+
+
 SECTIONS: Mapping[str, type[Section]] = {
     "weights": Weights,
     "preprocessing": Preprocessing,
     "quantization": Quantization,
+    "outputs": Outputs,
     "calibration": Calibration,
     "hardware": Hardware,
     "verification": Verification,

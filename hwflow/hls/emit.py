@@ -12,8 +12,10 @@ import jinja2
 import numpy as np
 
 from hwflow.errors import DesignError
+from hwflow.fixed_point import FixedPoint
 from hwflow.hls import packing
 from hwflow.opset import Conv2D
+from hwflow.opset.upsampling import weight_unit
 from hwflow.plan.streams import Memory, Process, Stream
 
 HEADERS: Mapping[str, str] = {
@@ -31,8 +33,15 @@ HEADERS: Mapping[str, str] = {
     "concatenate": "joins",
     "duplicate": "joins",
     "repack": "joins",
+    "softmax": "heads",
+    "top_k": "heads",
+    "upsample_nearest": "upsampling",
+    "upsample_bilinear": "upsampling",
 }
 """The header of each kernel."""
+
+JOINS = ("add", "concatenate")
+"""Kernels that take any number of inputs."""
 
 REGISTER_WORDS = 4
 """Sums of global pooling stand in registers below this many words (they are updated too often)."""
@@ -103,6 +112,8 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
     types: list[tuple[str, str]] = []
     if process.kernel == "sliding_window":
         types.append(("value_t", inputs[0].format.raw_type))
+    elif process.kernel in JOINS:
+        types += [("inputs_t", _parts(process)), ("output_t", outputs[0].format.raw_type)]
     else:
         numbered = enumerate(inputs) if len(inputs) > 1 else [("", inputs[0])]
         types += [(f"input{index}_t", stream.format.raw_type) for index, stream in numbered]
@@ -115,11 +126,21 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
         requantization = constants.text(name)
         types.append(("accumulator_t", process.accumulator.raw_type))
         types.append(("requantization", name))
+    if process.kernel == "upsample_bilinear":
+        vertical = _row_sums(process, inputs[0].format)
+        types.append(("vertical_t", vertical.raw_type))
+    if process.kernel == "softmax":
+        for kind in ("exponential", "sum"):
+            types.append((f"{kind}_t", f"ap_uint<{process.settings[f'{kind}_width']}>"))
     if process.table is not None:
         types.append(("values_t", packing.cpp_type(packing.narrowest(process.table))))
     settings = dict(process.settings)
     if process.weight_format is not None:
         settings["weight_width"] = packing.weight_width(process.weight_format)
+    called = ports
+    if process.kernel in JOINS:  # however many inputs there are, the output comes first
+        settings = {name: settings[name] for name in ("pixels", "channels", "lanes")}
+        called = [*ports[-1:], *ports[:-1]]
     memories, memory_names, weights = _memories(process, streams, backend)
     return ProcessText(
         process.name,
@@ -135,10 +156,20 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
             process=process,
             arguments=[f"{t} {n}" for t, n in zip(arguments, ports, strict=True)],
             memories=memories,
-            names=[*ports, *memory_names],
+            names=[*called, *memory_names],
         ),
         weights,
     )
+
+
+def _parts(process: Process) -> str:
+    """The C++ type that tells a join of its inputs."""
+    settings = process.settings
+    parts = [
+        f"hwflow::part<{settings[f'channels{index}']}, {settings[f'shift{index}']}>"
+        for index in range(len(process.inputs))
+    ]
+    return f"hwflow::parts<{', '.join(parts)} >"
 
 
 def _memories(
@@ -154,35 +185,22 @@ def _memories(
             f"    {declared}",
         ]
         return [*lines, *_bound("buffer", memory, backend, rom=False)], ["buffer"], None
-    if process.kernel == "global_sum":
+    if process.kernel in ("global_sum", "scale"):
         lanes = process.settings["lanes"]
         folds = process.settings["channels"] // lanes
-        assert process.accumulator is not None
-        lines = [f"    static {process.accumulator.raw_type} sums[{folds}][{lanes}];"]
-        if folds < REGISTER_WORDS:
-            return (
-                [*lines, "#pragma HLS ARRAY_PARTITION variable=sums complete dim=0"],
-                ["sums"],
-                None,
-            )
-        memory = Memory("sums", folds, lanes * process.accumulator.width, "lutram")
-        return [*lines, *_bound("sums", memory, backend, rom=False)], ["sums"], None
-    if process.kernel == "scale":
-        lanes = process.settings["lanes"]
-        folds = process.settings["channels"] // lanes
-        gate = streams[process.inputs[1]].format
-        lines = [f"    static {gate.raw_type} gate[{folds}][{lanes}];"]
-        if folds < REGISTER_WORDS:
-            lines.append("#pragma HLS ARRAY_PARTITION variable=gate complete dim=0")
-        else:
-            memory = Memory("gate", folds, lanes * gate.width, "lutram")
-            lines += _bound("gate", memory, backend, rom=False)
-        return lines, ["gate"], None
-    if process.kernel == "table":
+        name, value = "sums", process.accumulator
+        if process.kernel == "scale":
+            name, value = "gate", streams[process.inputs[1]].format
+        assert value is not None
+        return _kept(name, value, (folds, lanes), "lutram", backend), [name], None
+    if process.kernel.startswith("upsample_"):
+        return _upsampling_memories(process, streams[process.inputs[0]], backend)
+    if process.kernel in ("softmax", "table"):
         assert process.table is not None
         name = f"{process.name}_values"
         text = (
-            f"// Constants of {process.name}: the result for each bit pattern of the input.\n"
+            f"// Constants of {process.name}: the result for each "
+            f"{'distance' if process.kernel == 'softmax' else 'bit pattern of the input'}.\n"
             f"{packing.list_text(name, process.table)}"
         )
         storage = (
@@ -190,7 +208,18 @@ def _memories(
             if backend == "vitis"
             else "RESOURCE variable={} core=ROM_nP_LUTRAM"
         )
-        return [f"#pragma HLS {storage.format(name)}"], [name], text
+        if process.kernel == "table":
+            return [f"#pragma HLS {storage.format(name)}"], [name], text
+        channels, width = process.settings["channels"], process.settings["exponential_width"]
+        logits = streams[process.inputs[0]].format
+        lines = [
+            f"#pragma HLS {storage.format(name)}",
+            *_kept("logits", logits, (channels, 1), "lutram", backend),
+            *_kept(
+                "exponentials", FixedPoint(width, width, False), (channels, 1), "lutram", backend
+            ),
+        ]
+        return lines, ["logits", "exponentials", name], text
     if process.weights is None or process.biases is None or process.weight_format is None:
         return [], [], None
     operation = Conv2D(
@@ -228,9 +257,52 @@ def _memories(
     return lines, [weights, biases], text
 
 
-def _bound(variable: str, memory: Memory, backend: str, *, rom: bool) -> list[str]:
+def _row_sums(process: Process, source: FixedPoint) -> FixedPoint:
+    """The narrowest format of weighted sums of two rows."""
+    unit = weight_unit(process.settings["factor_height"])
+    return FixedPoint.containing(source.minimum * unit, source.maximum * unit, source.fraction_bits)
+
+
+def _upsampling_memories(
+    process: Process, source: Stream, backend: str
+) -> tuple[list[str], list[str], None]:
+    """The rows that an upsampling keeps, and what it keeps of a pixel."""
+    row, lanes = process.memories[0], source.lanes
+    folds = process.settings["channels"] // lanes
+    if process.kernel == "upsample_nearest":
+        lines = [
+            *_kept("row", source.format, (row.words, lanes), row.storage, backend),
+            *_kept("pixel", source.format, (folds, lanes), "lutram", backend),
+        ]
+        return lines, ["row", "pixel"], None
+    sums = _row_sums(process, source.format)
+    lines = [
+        *_kept("rows", source.format, (3, row.words, lanes), row.storage, backend),
+        *_kept("columns", sums, (2, folds, lanes), "lutram", backend),
+    ]
+    return lines, ["rows", "columns"], None
+
+
+def _kept(
+    name: str, value: FixedPoint, sizes: tuple[int, ...], storage: str, backend: str
+) -> list[str]:
+    """An array of words: registers where there are few words, else memories bound to a storage."""
+    *banks, words, lanes = sizes
+    extents = "".join(f"[{size}]" for size in sizes)
+    lines = [f"    static {value.raw_type} {name}{extents};"]
+    if words < REGISTER_WORDS:
+        return [*lines, f"#pragma HLS ARRAY_PARTITION variable={name} complete dim=0"]
+    if banks:
+        lines.append(f"#pragma HLS ARRAY_PARTITION variable={name} complete dim=1")
+    memory = Memory(name, words, lanes * value.width, storage)
+    return [*lines, *_bound(name, memory, backend, rom=False, lane_dimension=len(sizes))]
+
+
+def _bound(
+    variable: str, memory: Memory, backend: str, *, rom: bool, lane_dimension: int = 2
+) -> list[str]:
     """Pragmas that make a row one word and bind the array to its storage."""
-    lines = [f"#pragma HLS ARRAY_RESHAPE variable={variable} complete dim=2"]
+    lines = [f"#pragma HLS ARRAY_RESHAPE variable={variable} complete dim={lane_dimension}"]
     if backend == "vitis":
         kind = "rom_1p" if rom else "ram_s2p"
         lines.append(

@@ -19,10 +19,7 @@ import numpy as np
 from hls4ml.backends import FPGABackend, get_available_backends, register_backend
 from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
 from hls4ml.converters import convert_from_keras_model
-from hls4ml.converters.keras_v2_to_hls import (
-    parse_default_keras_layer,
-    register_keras_v2_layer_handler,
-)
+from hls4ml.converters.keras_v2_to_hls import layer_handlers
 from hls4ml.model.flow import register_flow
 from hls4ml.model.layers import Input as InputNode
 from hls4ml.model.layers import Layer, register_layer
@@ -34,12 +31,21 @@ from hwflow.errors import DesignError, Fault, HwflowError, MismatchError, ToolEr
 from hwflow.fixed_point import FixedPoint
 from hwflow.hls import emit, writer
 from hwflow.integer_graph import IntegerGraph
+from hwflow.layers import kinds
 from hwflow.opset import Conv2D
 from hwflow.plan.streams import StreamGraph
 from hwflow.workspace import PlannedFiles
 
 BACKEND = "Hwflow"
 """Name under which hls4ml knows us."""
+
+
+class HwflowPlaced(Layer):  # type: ignore[misc]
+    """A layer that hls4ml does not parse in full, until processes take its place."""
+
+    def initialize(self) -> None:
+        """Declares its output variable."""
+        self.add_output_variable(list(self.get_attr("shape")))
 
 
 class HwflowProcess(Layer):  # type: ignore[misc]
@@ -182,18 +188,33 @@ class HwflowBackend(FPGABackend):  # type: ignore[misc]
         return {"HLSConfig": {}, "IOType": "io_stream", "WriterConfig": {}, **settings}
 
 
-def _parse_elementwise(layer: Any, sources: Any, shapes: Any, reader: Any) -> tuple[Any, Any]:
-    """A layer that hls4ml has no notion of and a table replaces: only its place is told."""
-    parsed = parse_default_keras_layer(layer, sources)
-    return {**parsed, "class_name": "Activation", "activation": "linear"}, list(shapes[0])
+def _parse_placed(layer: Any, sources: Any, shapes: Any, reader: Any) -> tuple[Any, Any]:
+    """A layer of which hls4ml is told nothing but its place and its shape."""
+    name = layer["config"]["name"]
+    shape = [None, *reader.model.get_layer(name).output_shape[1:]]
+    parsed = {"name": name, "class_name": "HwflowPlaced", "inputs": sources, "shape": shape[1:]}
+    return parsed, shape
 
 
 def _register() -> None:
     if BACKEND.lower() not in [name.lower() for name in get_available_backends()]:
         register_layer("HwflowProcess", HwflowProcess)
         register_writer(BACKEND, HwflowWriter)
-        register_keras_v2_layer_handler("Rescaling", _parse_elementwise)
+        register_layer("HwflowPlaced", HwflowPlaced)
         register_backend(BACKEND, HwflowBackend)
+
+
+@contextlib.contextmanager
+def _own_parsers() -> Iterator[None]:
+    """Has hls4ml parse in our way what it would refuse or misunderstand; its own way after."""
+    names = {n for kind in kinds() if not kind.parsed_by_hls4ml for n in kind.quantized_classes}
+    before = dict(layer_handlers)
+    layer_handlers.update(dict.fromkeys(names, _parse_placed))
+    try:
+        yield
+    finally:
+        layer_handlers.clear()
+        layer_handlers.update(before)
 
 
 @contextlib.contextmanager
@@ -228,7 +249,7 @@ def convert(
         ToolError: if hls4ml cannot convert the model, with its reason.
     """
     _register()
-    with _narrated() as told:
+    with _narrated() as told, _own_parsers():
         try:
             converted = convert_from_keras_model(
                 model,
@@ -279,6 +300,8 @@ def _check_agreement(model: Any, graph: IntegerGraph) -> None:
     """
     faults: list[Fault] = []
     for operation in graph.operations:
+        if operation.is_head:
+            continue
         node = model.graph.get(operation.name)
         tensor = graph.tensors[operation.name]
         if node is None:

@@ -26,6 +26,7 @@ class FloatNode:
         weights: float arrays by their role (`kernel`, `bias`), batch norm already folded in.
         shape: of the output, without the batch: `(H, W, C)` or `(C,)`.
         source: the Keras layer of the original model whose output this node's output equals.
+        input_shapes: of what it reads, each like `shape`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class FloatNode:
     weights: Mapping[str, npt.NDArray[np.float64]]
     shape: tuple[int, ...]
     source: str
+    input_shapes: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,13 @@ class LayerKind:
         name: of the kind.
         float_classes: Keras classes that `quantize` takes.
         quantized_classes: Keras and QKeras classes that `lower` takes.
-        computes: whether its output has more bits than its input, so that it must be quantized.
+        computes: whether its output has more bits than its input, so that it must be quantized;
+            or what tells it of a float node.
         is_activation: whether a format is declared for its output.
         reads_quantized: whether it can read nothing but tensors that have a declared format.
         weights: roles of its weights, in the order in which Keras stores them.
+        parsed_by_hls4ml: whether hls4ml's own parser understands its quantized layers in full; of
+            others it is told their place and their shape alone.
         check: returns what about a float node cannot be built, or nothing.
         quantize: adds the layer to the QKeras model: (node, input tensors, builder) -> tensor.
         lower: adds the operations of a QKeras layer: (layer, input names, context) -> name.
@@ -150,11 +155,16 @@ class LayerKind:
     quantized_classes: tuple[str, ...]
     quantize: Callable[[FloatNode, Sequence[Any], QuantizedBuilder], Any]
     lower: Callable[[Any, Sequence[str], LoweringContext], str]
-    computes: bool = False
+    computes: bool | Callable[[FloatNode], bool] = False
     is_activation: bool = False
     reads_quantized: bool = False
     weights: tuple[str, ...] = ()
+    parsed_by_hls4ml: bool = True
     check: Callable[[FloatNode], str | None] = field(default=lambda node: None)
+
+    def computes_in(self, node: FloatNode) -> bool:
+        """Whether the output of a node of this kind has more bits than its input."""
+        return self.computes(node) if callable(self.computes) else self.computes
 
 
 def pair(value: Any) -> tuple[int, int]:

@@ -136,4 +136,5 @@ KIND = LayerKind(
     lower=deferred,
     is_activation=True,
     reads_quantized=True,
+    parsed_by_hls4ml=False,
 )

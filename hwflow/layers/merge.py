@@ -51,5 +51,6 @@ def merge_kind(name: str, class_name: str, operation: type, *, computes: bool) -
         quantize=quantize,
         lower=lower,
         computes=computes,
+        parsed_by_hls4ml=False,  # it refuses three inputs
         check=check,
     )

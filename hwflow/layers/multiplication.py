@@ -41,5 +41,6 @@ KIND = LayerKind(
     quantize=_quantize,
     lower=_lower,
     computes=True,
+    parsed_by_hls4ml=False,  # it takes the shape of the first input, which may be the gate
     check=_check,
 )

@@ -108,10 +108,7 @@ def build(parameters: MobileNetV3Parameters) -> keras.Model:
 
     swishes = not parameters.minimalistic
     inputs = keras.Input(parameters.input_shape, name="input")
-    x = _convolved(inputs, STEM_FILTERS, "Conv", swishes=swishes, kernel=3, strides=2)
-    for index, row in enumerate(BODIES[parameters.size][: parameters.blocks]):
-        x = _block(x, index, row, parameters)
-    x = _convolved(x, rounded_channels(x.shape[-1] * LAST_EXPANSION), "Conv_1", swishes=swishes)
+    x = expanded_features(features(inputs, parameters)[-1], parameters)
     x = keras.layers.GlobalAveragePooling2D(keepdims=True, name="global_average_pooling2d")(x)
     last = LAST_POINT_FILTERS[parameters.size]
     if parameters.alpha > 1:
@@ -122,6 +119,31 @@ def build(parameters: MobileNetV3Parameters) -> keras.Model:
     x = keras.layers.Conv2D(parameters.classes, 1, padding="same", name="Logits")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     return keras.Model(inputs, x, name="mobilenet_v3")
+
+
+def features(inputs: Any, parameters: MobileNetV3Parameters, output_stride: int = 32) -> list[Any]:
+    """What the first convolution and each block of the table make, in order.
+
+    Args:
+        inputs: `(N, H, W, C)`.
+        parameters: of the network.
+        output_stride: rows of the input for each row of the last features; strides that would
+            exceed it are left out.
+    """
+    swishes = not parameters.minimalistic
+    made = [_convolved(inputs, STEM_FILTERS, "Conv", swishes=swishes, kernel=3, strides=2)]
+    stride = 2
+    for index, row in enumerate(BODIES[parameters.size][: parameters.blocks]):
+        kept = row if stride * row.stride <= output_stride else row._replace(stride=1)
+        stride *= kept.stride
+        made.append(_block(made[-1], index, kept, parameters))
+    return made
+
+
+def expanded_features(tensor: Any, parameters: MobileNetV3Parameters) -> Any:
+    """The last 1x1 convolution before the pooling, which widens the features."""
+    filters = rounded_channels(tensor.shape[-1] * LAST_EXPANSION)
+    return _convolved(tensor, filters, "Conv_1", swishes=not parameters.minimalistic)
 
 
 def _activated(tensor: Any, name: str, *, swishes: bool) -> Any:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from hwflow.opset.base import KINDS, Input, Interval, Operation, Shape, Tensor, require_int64
 from hwflow.opset.convolution import Conv2D
+from hwflow.opset.heads import Softmax, TopKIndices, TopKValues
 from hwflow.opset.joins import Add, Concatenate, Multiply
 from hwflow.opset.pooling import MaxPool2D, SumPool2D
 from hwflow.opset.requantize import Requantize
 from hwflow.opset.table import Table
+from hwflow.opset.upsampling import UpsampleBilinear2D, UpsampleNearest2D
 from hwflow.opset.windows import Padding, windows
 
 __all__ = [
@@ -29,9 +31,14 @@ __all__ = [
     "Padding",
     "Requantize",
     "Shape",
+    "Softmax",
     "SumPool2D",
     "Table",
     "Tensor",
+    "TopKIndices",
+    "TopKValues",
+    "UpsampleBilinear2D",
+    "UpsampleNearest2D",
     "require_int64",
     "windows",
 ]

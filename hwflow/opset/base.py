@@ -74,6 +74,9 @@ class Operation(ABC):
     inputs: tuple[str, ...]
 
     kind: ClassVar[str] = ""
+    is_head: ClassVar[bool] = False
+    """Whether it stands behind the network, as a design asks, and is no layer of it."""
+
     takes_sums: ClassVar[bool] = False
     """Whether it can read a tensor whose divisor is not 1."""
 

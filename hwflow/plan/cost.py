@@ -196,15 +196,29 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
         return total + Resources(lut=held_bits, ff=held_bits)
     if process.kernel == "max_pool":
         return total + Resources(lut=lanes * 2 * width, ff=lanes * width)
+    if process.kernel == "top_k":
+        index_bits = process.settings["channels"].bit_length()
+        moved = source.lanes * process.settings["k"] * (source.format.width + index_bits)
+        return total + Resources(lut=2 * moved, ff=moved)
+    if process.kernel == "softmax":  # a subtraction for each bit of the quotient
+        bits = process.settings["sum_width"]
+        stages = process.settings["exponential_width"] + process.settings["fraction_bits"]
+        return total + Resources(lut=bits * stages, ff=2 * bits * stages)
     if process.accumulator is None or process.kernel == "duplicate":
         return total
     bits = process.accumulator.width
+    if process.kernel == "upsample_bilinear":  # four products by weights of a few bits
+        one = multiplier(bits, 4)
+        total += Resources(lut=lanes * (4 * one.lut + 3 * bits), ff=2 * lanes * bits)
     if process.kernel in ("multiply", "scale"):
         other = streams[process.inputs[1]].format.width
         one = multiplier(source.format.width, other, process.multiplier)
         total += Resources(lut=lanes * one.lut, ff=lanes * bits, dsp=lanes * one.dsp)
     if process.kernel in ("add", "window_sum", "global_sum"):
-        total += Resources(lut=lanes * bits, ff=lanes * bits)
+        sums = max(1, len(process.inputs) - 1)
+        total += Resources(lut=lanes * bits * sums, ff=lanes * bits * sums)
+    if process.kernel == "concatenate":  # which input is passed on
+        total += Resources(lut=lanes * bits * (len(process.inputs) - 1) // 2)
     if process.kernel == "global_sum":
         words = process.settings["channels"] // lanes
         total += memory(words, lanes * bits, "lutram")

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import gcd
+from math import gcd, prod
 
 from hwflow.errors import DesignError, Fault
 from hwflow.integer_graph import IntegerGraph
-from hwflow.opset import Concatenate, Conv2D, Input, MaxPool2D, Shape, SumPool2D
+from hwflow.opset import (
+    Concatenate,
+    Conv2D,
+    Input,
+    MaxPool2D,
+    Shape,
+    Softmax,
+    SumPool2D,
+    TopKIndices,
+    TopKValues,
+)
 from hwflow.plan import folding, memories
 from hwflow.plan.choices import Choices
 from hwflow.plan.stages import Stage, fused_requantizations
@@ -126,6 +136,14 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
         lanes.read[name], lanes.written[stage.tensor] = layer.input_lanes(fold), fold.pe
         return
     sources = [graph.tensors[source] for source in operation.inputs]
+    if isinstance(operation, Softmax | TopKIndices | TopKValues):
+        lanes.read[name] = lanes.written[name] = 1
+        if not isinstance(operation, Softmax):  # each lane costs k comparisons
+            read, width = prod(sources[0].shape), sources[0].format.width
+            channels, interval = sources[0].shape[2], choices.wanted_cycles
+            lanes.read[name] = folding.lanes_for_interval(channels, read, interval, width, 0)
+            lanes.written[name] = operation.k
+        return
     channels = out.shape[2]
     beats = out.shape[0] * out.shape[1] * channels
     if isinstance(operation, Concatenate):

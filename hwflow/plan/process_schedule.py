@@ -9,6 +9,7 @@ from counters alone (the comments at the head of `hls/kernels/*.h`), so it is kn
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -41,11 +42,16 @@ LATENCIES: Mapping[str, int] = {
     "concatenate": 8,
     "duplicate": 2,
     "repack": 2,
+    "softmax": 72,
+    "top_k": 6,
+    "upsample_nearest": 3,
+    "upsample_bilinear": 14,
 }
 """Pipeline stages from an iteration's read to its write, of a kernel with one product a lane.
 
 What each consists of at 5 ns: memory or stream 1, product 3, sum 1, requantization 4 (8 with a
-division by a reciprocal), write 1, and up to two spare. They are meant to be generous: a deeper
+division by a reciprocal), write 1, and up to two spare. A softmax divides by a sum, a bit or so a
+stage. They are meant to be generous: a deeper
 pipeline keeps more results back, which is what a FIFO's depth must allow for.
 """
 
@@ -201,9 +207,20 @@ def _straight(settings: Mapping[str, int]) -> _Order:
     return (beats,), (beats,), beats.size
 
 
-def _add(settings: Mapping[str, int]) -> _Order:
+def _multiply(settings: Mapping[str, int]) -> _Order:
     beats = _every(_beats(settings))
     return (beats, beats), (beats,), beats.size
+
+
+def _sizes(settings: Mapping[str, int]) -> list[int]:
+    """Beats of a pixel of each input of a join."""
+    count = sum(name.startswith("shift") for name in settings)
+    return [settings[f"channels{index}"] // settings["lanes"] for index in range(count)]
+
+
+def _add(settings: Mapping[str, int]) -> _Order:
+    beats = _every(_beats(settings))
+    return (beats,) * len(_sizes(settings)), (beats,), beats.size
 
 
 def _duplicate(settings: Mapping[str, int]) -> _Order:
@@ -218,11 +235,57 @@ def _scale(settings: Mapping[str, int]) -> _Order:
 
 
 def _concatenate(settings: Mapping[str, int]) -> _Order:
-    folds = [settings[f"channels{side}"] // settings["lanes"] for side in (0, 1)]
-    pixels, step = settings["pixels"], sum(folds)
-    first = _repeated(np.arange(folds[0]), pixels, step)
-    second = _repeated(np.arange(folds[0], step), pixels, step)
-    return (first, second), (_every(pixels * step),), pixels * step
+    ends = np.cumsum([0, *_sizes(settings)])
+    pixels, step = settings["pixels"], int(ends[-1])
+    reads = tuple(
+        _repeated(np.arange(first, last), pixels, step) for first, last in itertools.pairwise(ends)
+    )
+    return reads, (_every(pixels * step),), pixels * step
+
+
+def _top_k(settings: Mapping[str, int]) -> _Order:
+    folds, pixels = settings["channels"] // settings["lanes"], settings["pixels"]
+    return (_every(pixels * folds),), (_every(pixels, folds, folds - 1),), pixels * folds
+
+
+def _softmax(settings: Mapping[str, int]) -> _Order:
+    """Three passes over a pixel: the first reads, the last writes."""
+    pixels, channels = settings["pixels"], settings["channels"]
+    reads = _repeated(np.arange(channels), pixels, 3 * channels)
+    return (reads,), (reads + np.int32(2 * channels),), 3 * pixels * channels
+
+
+def _upsample_nearest(settings: Mapping[str, int]) -> _Order:
+    """The first copy of each pixel in the first copy of its row is read."""
+    folds = settings["channels"] // settings["lanes"]
+    pixels, rows = settings["in_width"], settings["in_height"]
+    step = pixels * settings["factor_width"] * folds
+    row = _repeated(np.arange(folds), pixels, settings["factor_width"] * folds)
+    total = rows * settings["factor_height"] * step
+    return (
+        (_repeated(row.astype(np.int64), rows, settings["factor_height"] * step),),
+        (_every(total),),
+        total,
+    )
+
+
+def _upsample_bilinear(settings: Mapping[str, int]) -> _Order:
+    """A row is read ahead; the others with the first rows and columns of their groups."""
+    folds = settings["channels"] // settings["lanes"]
+    pixels, rows = settings["in_width"], settings["in_height"]
+    factors = settings["factor_height"], settings["factor_width"]
+    ahead, step = pixels * folds, pixels * factors[1] * folds
+
+    def starts(count: int, factor: int) -> npt.NDArray[np.int64]:
+        """Where groups begin: the first has half as many, rounded up."""
+        groups = np.arange(count) * factor - factor // 2
+        return np.maximum(groups, 0)
+
+    row = (starts(pixels, factors[1])[:, None] * folds + np.arange(folds)).ravel()
+    later = ahead + starts(rows - 1, factors[0])[:, None] * step + row
+    total = rows * factors[0] * step
+    reads = np.concatenate([np.arange(ahead), later.ravel()]).astype(np.int32)
+    return (reads,), (_every(total, 1, ahead),), ahead + total
 
 
 def _repack(settings: Mapping[str, int]) -> _Order:
@@ -243,10 +306,14 @@ _ORDERS: Mapping[str, Callable[[Mapping[str, int]], _Order]] = {
     "global_sum": _global_sum,
     "requantize_stream": _straight,
     "table": _straight,
-    "multiply": _add,
+    "multiply": _multiply,
     "scale": _scale,
     "add": _add,
     "concatenate": _concatenate,
     "duplicate": _duplicate,
     "repack": _repack,
+    "softmax": _softmax,
+    "top_k": _top_k,
+    "upsample_nearest": _upsample_nearest,
+    "upsample_bilinear": _upsample_bilinear,
 }

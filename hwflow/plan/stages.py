@@ -7,9 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwflow.integer_graph import IntegerGraph
-from hwflow.opset import Add, Concatenate, Conv2D, Multiply, Operation, Requantize, SumPool2D
+from hwflow.opset import (
+    Add,
+    Concatenate,
+    Conv2D,
+    Multiply,
+    Operation,
+    Requantize,
+    SumPool2D,
+    UpsampleBilinear2D,
+)
 
-FUSIBLE = (Conv2D, SumPool2D, Add, Multiply, Concatenate)
+FUSIBLE = (Conv2D, SumPool2D, Add, Multiply, Concatenate, UpsampleBilinear2D)
 """Operations whose kernels requantize their results."""
 
 

@@ -124,7 +124,8 @@ class Wiring:
             if op.name not in self._fused
             for index in range(op.inputs.count(tensor))
         ]
-        return found + ["output"] * self.graph.outputs.count(tensor)
+        count = self.graph.outputs.count(tensor)
+        return found + ["output"][:count] + [f"output.{index}" for index in range(1, count)]
 
     def _repacked(self, stream: str, lanes: int, layer: str) -> str:
         """The same values in beats of other lanes."""

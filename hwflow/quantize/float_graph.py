@@ -79,10 +79,11 @@ def read(model: Any) -> FloatGraph:
             alias[layer.name] = inputs[0]
             continue
         shape = layer.output_shape[0] if class_name == "InputLayer" else layer.output_shape
-        added = _nodes_of(layer, inputs, tuple(shape[1:]))
+        shapes = tuple(tuple(tensor.shape[1:]) for tensor in _tensors_read(uses))
+        added = _nodes_of(layer, inputs, tuple(shape[1:]), shapes)
         if (
             _is_softmax(added[-1])
-            and layer.name in model.output_names
+            and layer.name in output_layers(model)
             and not _is_read(layer, in_model)
         ):
             notes.append(f"the softmax of {layer.name!r} is left out: the outputs are its logits")
@@ -98,8 +99,16 @@ def read(model: Any) -> FloatGraph:
         alias[layer.name] = added[-1].name
     if faults:
         raise DesignError(faults)
-    outputs = tuple(alias[name] for name in model.output_names)
+    outputs = tuple(alias[name] for name in output_layers(model))
     return grouped(fold_batch_norm(FloatGraph(tuple(nodes), outputs, tuple(notes))))
+
+
+def output_layers(model: Any) -> list[str]:
+    """Names of the layers that make a Keras model's outputs, in the order of the outputs.
+
+    Keras's own `output_names` are numbered where a layer makes several outputs.
+    """
+    return [tensor.node.layer.name for tensor in model.outputs]
 
 
 def _is_softmax(node: FloatNode) -> bool:
@@ -118,7 +127,18 @@ def _sources(node: Any) -> list[Any]:
     return list(layers) if isinstance(layers, list | tuple) else [layers]
 
 
-def _nodes_of(layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[FloatNode]:
+def _tensors_read(uses: list[Any]) -> list[Any]:
+    """The Keras tensors that a layer reads in its first use."""
+    tensors = uses[0].input_tensors if uses else []
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+
+
+def _nodes_of(
+    layer: Any,
+    inputs: tuple[str, ...],
+    shape: tuple[int, ...],
+    input_shapes: tuple[tuple[int, ...], ...],
+) -> list[FloatNode]:
     """The node of a layer, followed by one for the activation that it has of its own."""
     config = dict(layer.get_config())
     weights = {}
@@ -136,6 +156,7 @@ def _nodes_of(layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> li
         weights=weights,
         shape=shape,
         source="" if own else layer.name,
+        input_shapes=input_shapes,
     )
     if not own:
         return [first]

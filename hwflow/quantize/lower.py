@@ -13,6 +13,7 @@ from hwflow.layers.base import Expression, Rectification
 from hwflow.layers.rectification import rectified
 from hwflow.opset import Operation, Padding, Tensor
 from hwflow.quantize import qkeras
+from hwflow.quantize.float_graph import output_layers
 
 
 def lower(model: Any, name: str) -> IntegerGraph:
@@ -42,7 +43,7 @@ def lower(model: Any, name: str) -> IntegerGraph:
             faults += error.faults
     if faults:
         raise DesignError(faults)
-    outputs = [made[output] for output in model.output_names]
+    outputs = [made[output] for output in output_layers(model)]
     for output in outputs:
         tensor = context.tensor(output)
         if tensor.divisor != 1:

@@ -96,7 +96,7 @@ def points_of(graph: FloatGraph, quantization: Quantization) -> tuple[Point, ...
             above = quantization.for_layer(source.name).activations
             spec = own if own != quantization.for_layer("").activations else above
             points.append(Point(node.name, node.name, spec.width, spec.integer_bits, node.name))
-        elif kind.computes and not feeds_activation(graph, node):
+        elif kind.computes_in(node) and not feeds_activation(graph, node):
             spec = quantization.for_layer(node.name).activations
             points.append(
                 Point(f"{node.name}_quantized", node.name, spec.width, spec.integer_bits, node.name)

@@ -7,7 +7,7 @@ compared with the same model evaluated in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,17 @@ from hwflow.integer_graph import IntegerGraph
 from hwflow.layers.base import pair
 from hwflow.layers.elementwise import UNARY
 from hwflow.layers.rectification import is_rectification
-from hwflow.opset import Conv2D, Input, Requantize, Tensor
+from hwflow.opset import (
+    Add,
+    Conv2D,
+    Input,
+    Requantize,
+    Softmax,
+    Tensor,
+    TopKIndices,
+    TopKValues,
+    UpsampleBilinear2D,
+)
 from hwflow.quantize import qkeras
 
 LARGEST_EXACT = 1 << 24
@@ -53,6 +63,14 @@ def float32_exact(graph: IntegerGraph) -> frozenset[str]:
             ]
             products = np.concatenate(sums) << operation.product_shift
             peak = int(np.max(products + np.abs(operation.biases)))
+        elif isinstance(operation, UpsampleBilinear2D):
+            # TensorFlow interpolates by fractions, of which only those of powers of two are exact
+            peak = 2 * peak if tensor.divisor == 1 else LARGEST_EXACT + 1
+        elif isinstance(operation, Add):  # Keras adds one after another: the parts of the sum count
+            peak = sum(
+                graph.tensors[source].interval.peak << shift
+                for source, shift in zip(operation.inputs, operation.shifts, strict=True)
+            )
         elif isinstance(operation, Requantize):
             source_tensor = graph.tensors[operation.inputs[0]]
             shift = max(0, operation.fraction_bits - operation.format.fraction_bits)
@@ -75,16 +93,22 @@ class KerasReference:
     Args:
         model: the QKeras model.
         graph: its integer graph; tensors bear the names of Keras layers.
+        only: tensors of interest; by default all that the model has.
     """
 
-    def __init__(self, model: Any, graph: IntegerGraph) -> None:
+    def __init__(self, model: Any, graph: IntegerGraph, only: Iterable[str] | None = None) -> None:
         import keras
 
         self.model = model
         self.graph = graph
         layers = {layer.name: layer for layer in model.layers}
-        self.names = [name for name in graph.tensors if name in layers]
-        outputs = [layers[name].output for name in self.names]
+        heads = {op.name: op.inputs[0] for op in graph.operations if op.is_head}
+        known = [name for name in graph.tensors if name in layers or name in heads]
+        self.names = known if only is None else [name for name in known if name in set(only)]
+        read = {heads.get(name, name) for name in self.names}
+        tapped = [name for name in graph.tensors if name in read]
+        outputs = [layers[name].output for name in tapped]
+        self._tapped = tapped
         self._taps = keras.Model(model.inputs, outputs)
 
     def evaluate(self, images: npt.NDArray[np.float32]) -> dict[str, FloatArray]:
@@ -95,10 +119,50 @@ class KerasReference:
         """
         values = self._taps.predict_on_batch(images)
         found = values if isinstance(values, list) else [values]
-        return {
+        tensors = {
             name: np.asarray(array).reshape(len(images), *self.graph.tensors[name].shape)
-            for name, array in zip(self.names, found, strict=True)
+            for name, array in zip(self._tapped, found, strict=True)
         }
+        return {
+            name: values
+            for name, values in (tensors | heads_of(self.graph, tensors)).items()
+            if name in self.names
+        }
+
+
+def heads_of(graph: IntegerGraph, tensors: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """What the heads of a graph make of Keras's logits, by TensorFlow itself where it has them.
+
+    A softmax is evaluated as it is defined (`opset.Softmax`), from the real logits: exponentials
+    anew, sums and quotients in whole numbers.
+
+    Args:
+        graph: with the heads.
+        tensors: of Keras, shape `(N, H, W, C)`.
+    """
+    import tensorflow as tf
+
+    found: dict[str, FloatArray] = {}
+    for operation in graph.operations:
+        if not operation.is_head or operation.inputs[0] not in tensors:
+            continue
+        (source,) = operation.inputs
+        logits = np.asarray(tensors[source])
+        if isinstance(operation, TopKIndices | TopKValues):
+            best = tf.math.top_k(logits, operation.k)
+            is_value = isinstance(operation, TopKValues)
+            found[operation.name] = np.asarray(best.values if is_value else best.indices)
+        elif isinstance(operation, Softmax):
+            reals = logits.astype(np.float64)
+            reals -= reals.max(axis=-1, keepdims=True)
+            parts = np.rint(np.exp(reals) * float(operation.table[0])).astype(np.int64)
+            one = 1 << operation.format.fraction_bits
+            totals = parts.sum(axis=-1, keepdims=True)
+            doubled = 2 * parts * one + totals  # half a unit more, to be rounded down
+            rounded = doubled // (2 * totals)
+            rounded -= (doubled % (2 * totals) == 0) & (rounded % 2 == 1)
+            found[operation.name] = rounded / one
+    return found
 
 
 def matches(
@@ -142,6 +206,11 @@ def evaluate_float64(
     Raises:
         DesignError: for a layer that it does not know.
     """
+    read_by_heads = {op.inputs[0] for op in graph.operations if op.is_head and keep(op.name)}
+
+    def is_kept(name: str) -> bool:
+        return keep(name) or name in read_by_heads
+
     values: dict[str, npt.NDArray[np.float64]] = {}
     last_use = {name: layer.name for layer in model.layers for name in _sources(layer)}
     for layer in model.layers:
@@ -157,13 +226,15 @@ def evaluate_float64(
             raise DesignError(f"layer {layer.name!r} ({kind}) cannot be evaluated in float64")
         values[layer.name] = evaluate(layer, [values[name] for name in names])
         for name in set(names):
-            if last_use[name] == layer.name and not (name in graph.tensors and keep(name)):
+            if last_use[name] == layer.name and not (name in graph.tensors and is_kept(name)):
                 del values[name]
-    return {
+    found = {
         name: array.reshape(len(images), *graph.tensors[name].shape)
         for name, array in values.items()
-        if name in graph.tensors and keep(name)
+        if name in graph.tensors and is_kept(name)
     }
+    made = found | heads_of(graph, found)
+    return {name: array for name, array in made.items() if keep(name)}
 
 
 def _sources(layer: Any) -> list[str]:
@@ -229,6 +300,26 @@ def _keras_layer(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(copy(inputs[0] if len(inputs) == 1 else inputs), np.float64)
 
 
+def _upsampling(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
+    """Nearest or bilinear, in whole weights that are divided once."""
+    (values,) = inputs
+    divisor = 1
+    for axis in (1, 2):
+        size, made = values.shape[axis], int(layer.output_shape[axis])
+        factor = made // size
+        if layer.get_config()["interpolation"] == "nearest":
+            values = values.take(np.arange(made) // factor, axis)
+            continue
+        places = 2 * np.arange(made) + 1 - factor  # in parts of two factors
+        row = np.floor_divide(places, 2 * factor)
+        weights = (places - 2 * factor * row).reshape((-1,) + (1,) * (3 - axis))
+        above = values.take(np.maximum(row, 0), axis)
+        below = values.take(np.minimum(row + 1, size - 1), axis)
+        values = above * (2 * factor - weights) + below * weights
+        divisor *= 2 * factor
+    return np.asarray(values, np.float64) / divisor
+
+
 def _function(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
     """A part of a function of quantized values: what the tables hold is Keras's float32 result."""
     values = [np.asarray(value, np.float32) for value in inputs]
@@ -253,6 +344,7 @@ _EVALUATORS: Mapping[str, Any] = {
     "QDepthwiseConv2D": _depthwise,
     "QDense": _dense,
     "QActivation": _quantizer,
+    **dict.fromkeys(("UpSampling2D", "Resizing"), _upsampling),
     **dict.fromkeys(
         (
             "MaxPooling2D",

@@ -296,6 +296,14 @@ std::vector<Case> cases() {
                      .operation("c2", "multiply", {"c", "a"}, "")
                      .requantize("y", "c2", 8, wrap)
                      .finish({"y"}));
+  made.push_back(Writer()
+                     .operation("x", "input", {}, input(3, 2, 5, s8))
+                     .operation("up", "upsample_bilinear2d", {"x"}, R"("factors": [2, 3])")
+                     .requantize("a", "up", 6, u8, 3)
+                     .operation("y", "upsample_nearest2d", {"a"}, R"("factors": [1, 2])")
+                     .operation("i", "top_k_indices", {"a"}, R"("k": 2)")
+                     .operation("v", "top_k_values", {"a"}, R"("k": 5)")
+                     .finish({"y", "a", "i", "v"}));
   return made;
 }
 

@@ -240,6 +240,23 @@ def test_all_witnesses_predict_the_same_integers(small: Built) -> None:
     np.testing.assert_array_equal(expected.floats[name], expected.integers[name] * lsb)
 
 
+def test_heads_are_predicted_by_all_witnesses(tiny: Built) -> None:
+    project = hwflow.open(tiny.project)
+    assert project.graph.outputs == ("mean_quantized_top2_indices", "mean_quantized_top2_values")
+    images = np.random.default_rng(3).random((4, 6, 7, 3)).astype(np.float32)
+    expected = project.predict(images).integers
+    for witness in ("keras", "fast", "csim"):
+        for name, values in project.predict(images, witness=witness).integers.items():
+            np.testing.assert_array_equal(values, expected[name], err_msg=f"{witness} {name}")
+    logits = project.graph.evaluate(
+        {project.graph.inputs[0]: flow.quantized_input(project.graph, images)}
+    )["mean_quantized"]
+    for pixel, indices, values in zip(logits, *expected.values(), strict=True):
+        order = sorted(range(4), key=lambda c: (-pixel[0, 0, c], c))[:2]
+        assert indices.ravel().tolist() == order
+        assert values.ravel().tolist() == [pixel[0, 0, c] for c in order]
+
+
 def test_an_opened_project_refuses_what_it_cannot_do(small: Built, tmp_path: Path) -> None:
     project = hwflow.open(small.project)
     with pytest.raises(DesignError, match=r"witness must be one of .*, not 'x'"):

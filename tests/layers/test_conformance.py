@@ -196,7 +196,17 @@ def multiplication(draw: Draw, x: Any) -> Any:
     gate = L.GlobalAveragePooling2D(keepdims=True, name="mean")(x)
     gate = L.ReLU(name="gate")(L.Conv2D(channels, 1, name="excite")(gate))
     other = L.Conv2D(channels, 1, name="other")(x)
-    return L.Multiply(name="it")([other, gate if draw(st.booleans()) else x])
+    factors = [other, gate if draw(st.booleans()) else x]
+    return L.Multiply(name="it")(factors[:: draw(st.sampled_from([1, -1]))])
+
+
+def upsampling(draw: Draw, x: Any) -> Any:
+    interpolation = draw(st.sampled_from(["nearest", "bilinear"]))
+    factors = square_or_not(draw, 1, 4)
+    if draw(st.booleans()):
+        return L.UpSampling2D(factors, interpolation=interpolation, name="it")(x)
+    height, width = (int(size) * by for size, by in zip(x.shape[1:3], factors, strict=True))
+    return L.Resizing(height, width, interpolation=interpolation, name="it")(x)
 
 
 CASES: Mapping[str, Callable[[Draw, Any], Any]] = {
@@ -214,6 +224,7 @@ CASES: Mapping[str, Callable[[Draw, Any], Any]] = {
     "padding": padding,
     "rectification": rectification,
     "reshaping": reshaping,
+    "upsampling": upsampling,
 }
 
 
@@ -238,7 +249,8 @@ def drawn_network(draw: Draw, kind: str) -> tuple[Any, Quantization, int]:
     except ValueError as error:  # a window larger than the image
         assume("dimension size" not in str(error))
         raise
-    assume(all(size > 0 for size in x.shape[1:]))
+    made = x if isinstance(x, list) else [x]
+    assume(all(size > 0 for tensor in made for size in tensor.shape[1:]))
     model = randomized(keras.Model(image, x, name="net"), np.random.default_rng(seed))
     width = st.integers(2, 16)
     chosen = Quantization.model_validate(
@@ -274,6 +286,20 @@ def test_keras_equals_the_integer_graph(kind: str) -> None:
     assert seen & set(it.quantized_classes), f"the case of {kind!r} makes none of its layers"
 
 
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (lambda: L.UpSampling2D(2, interpolation="bicubic", name="up"), "interpolation must be"),
+        (lambda: L.Resizing(8, 9, name="up"), r"whole factors, not from \(4, 4\) to \(8, 9\)"),
+        (lambda: L.Resizing(8, 8, crop_to_aspect_ratio=True, name="up"), "crop_to_aspect_ratio"),
+    ],
+)
+def test_other_upsampling_is_refused(layer: Callable[[], Any], reason: str) -> None:
+    image = keras.Input((4, 4, 2), name="image")
+    with pytest.raises(DesignError, match=f"layer 'up' .*{reason}"):
+        quantize(keras.Model(image, layer()(image)), Quantization(), np.zeros((1, 4, 4, 2)))
+
+
 def test_dilation_is_refused() -> None:
     image = keras.Input((8, 8, 2), name="image")
     x = L.Conv2D(2, 3, dilation_rate=2, name="wide")(image)
@@ -281,7 +307,9 @@ def test_dilation_is_refused() -> None:
         quantize(keras.Model(image, x), Quantization(), np.zeros((1, 8, 8, 2), np.float32))
 
 
-def test_what_hls4ml_cannot_convert_is_an_error_of_the_tool() -> None:
+def test_what_hls4ml_cannot_convert_is_an_error_of_the_tool(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from hwflow.hls import hls4ml_backend
 
     image = keras.Input((4, 4, 2), name="image")
@@ -291,6 +319,7 @@ def test_what_hls4ml_cannot_convert_is_an_error_of_the_tool() -> None:
     graph = lower(quantized, "net")
     streams = map_graph(graph, Choices(for_layer=Hardware().for_layer))
     settings = writer.ProjectSettings("vitis", "xczu9eg-ffvb1156-2-e", 5.0)
+    monkeypatch.setattr(hls4ml_backend, "kinds", tuple)  # hls4ml's own parsers are left
     with pytest.raises(
         ToolError, match=r"hls4ml cannot convert the model: .*more than two tensors"
     ):
@@ -331,18 +360,24 @@ def chain(x: Any) -> Any:
 
 
 def joined(x: Any) -> Any:
-    """A sum and a concatenation of different formats, signed pooling, three readers of one."""
+    """Sums and concatenations of different formats, signed pooling, three readers of one, a gate
+    that is named first, and outputs of several sizes, of which one is read inside too."""
     x = L.ReLU(0.8, name="stem_relu")(L.Conv2D(4, 2, padding="same", name="stem")(x))
     left = L.Conv2D(4, 1, name="left")(x)
     right = L.Activation("relu", name="right_relu")(
         L.DepthwiseConv2D(2, padding="same", name="right")(x)
     )
-    total = L.Add(name="add")([L.Add(name="first_add")([left, right]), x])
-    both = L.Concatenate(name="concat")([total, x])
+    total = L.Add(name="add")([L.Add(name="first_add")([left, right]), x, left])
+    gate = L.GlobalAveragePooling2D(keepdims=True, name="gate")(x)
+    gated = L.Multiply(name="gated")([gate, total])
+    both = L.Concatenate(name="concat")([total, x, gated])
     both = L.MaxPooling2D(2, name="pool")(both)
     both = L.AveragePooling2D((2, 1), strides=1, name="average")(both)
     flat = L.Flatten(name="flat")(both)
-    return L.Dense(4, name="dense")(flat)
+    small = L.MaxPooling2D(2, strides=2, name="small")(gated)
+    large = L.UpSampling2D((2, 3), interpolation="bilinear", name="large")(small)
+    large = L.UpSampling2D((1, 2), name="wide")(large)
+    return [L.Dense(4, name="dense")(flat), total, large, gate, total]
 
 
 NARROW = {"weights": {"width": 2}, "activations": {"width": 3}, "input": {"width": 2}}

@@ -38,13 +38,17 @@ def check(
             )
 
 
+Formats = tuple[FixedPoint, ...]
+Shifts = tuple[int, ...]
+
+
 def join_case(
     kernel: str,
-    sources: tuple[FixedPoint, FixedPoint],
-    shifts: tuple[int, int],
+    sources: Formats,
+    shifts: Shifts,
     accumulator: FixedPoint,
     output: FixedPoint | None,
-    channels: tuple[int, int],
+    channels: tuple[int, ...],
     lanes: int,
 ) -> Case:
     """With a requantization, or with `unchanged` to the accumulator's own format."""
@@ -53,16 +57,13 @@ def join_case(
         text = f"typedef hwflow::unchanged<{accumulator.raw_type}, {output.raw_type}> narrowing;\n"
     else:
         text = Requantization(accumulator, output).text("narrowing")
-    counts = {"channels0": channels[0], "channels1": channels[1]}
-    total = sum(channels)
-    if kernel == "add":
-        counts, total = {"channels": channels[0]}, channels[0]
+    total = channels[0] if kernel == "add" else sum(channels)
+    parts = ", ".join(f"hwflow::part<{c}, {s}>" for c, s in zip(channels, shifts, strict=True))
     text += config(
         "join",
-        constants(pixels=PIXELS, lanes=lanes, shift0=shifts[0], shift1=shifts[1], **counts),
+        constants(pixels=PIXELS, lanes=lanes, channels=total),
         types(
-            input0_t=sources[0].raw_type,
-            input1_t=sources[1].raw_type,
+            inputs_t=f"hwflow::parts<{parts} >",
             output_t=output.raw_type,
             accumulator_t=accumulator.raw_type,
             requantization="narrowing",
@@ -72,23 +73,23 @@ def join_case(
         Port(source, lanes, PIXELS * count // lanes)
         for source, count in zip(sources, channels, strict=True)
     )
+    names = ", ".join(f"in{index}" for index in range(len(sources)))
     out = Port(output, lanes, PIXELS * total // lanes)
-    return Case(text, f"hwflow::{kernel}<join>(in0, in1, out0);", ports, (out,))
+    return Case(text, f"hwflow::{kernel}<join>(out0, {names});", ports, (out,))
 
 
-def pairs() -> list[tuple[tuple[FixedPoint, FixedPoint], tuple[int, int]]]:
+def operands() -> list[tuple[Formats, Shifts]]:
     return [
         ((FixedPoint(8, 4, False), FixedPoint(8, 4, False)), (0, 0)),
         ((FixedPoint(8, 4, False), FixedPoint(6, 4)), (0, 2)),
-        ((FixedPoint(2, 2), FixedPoint(16, 8)), (8, 0)),
+        ((FixedPoint(2, 2), FixedPoint(16, 8), FixedPoint(3, 1, False)), (8, 0, 6)),
         ((FixedPoint(16, 1), FixedPoint(12, 3)), (0, 6)),
         ((FixedPoint(32, 8), FixedPoint(20, 4, False)), (0, 8)),
+        (tuple(FixedPoint(*sizes) for sizes in ((7, 3), (5, 5), (8, 4), (2, 2))), (0, 4, 0, 4)),
     ]
 
 
-def accumulator_of(
-    sources: tuple[FixedPoint, FixedPoint], shifts: tuple[int, int], adds: bool
-) -> FixedPoint:
+def accumulator_of(sources: Formats, shifts: Shifts, adds: bool) -> FixedPoint:
     lows = [s.minimum << bits for s, bits in zip(sources, shifts, strict=True)]
     highs = [s.maximum << bits for s, bits in zip(sources, shifts, strict=True)]
     low, high = (sum(lows), sum(highs)) if adds else (min(lows), max(highs))
@@ -99,20 +100,21 @@ def accumulator_of(
 def test_joins(kernel: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(15)
     batch = []
-    for sources, shifts in pairs():
+    for sources, shifts in operands():
         accumulator = accumulator_of(sources, shifts, kernel == "add")
         for lanes, output in (
             (1, None),
             (2, FixedPoint(8, accumulator.integer_bits - 1, accumulator.signed)),
             (3, FixedPoint(9, 3, True, Rounding.RND_INF, Overflow.WRAP)),
         ):
-            channels = (6, 6) if kernel == "add" else (6, 12)
+            channels = (6,) * 4 if kernel == "add" else (6, 12, 6, 18)
+            channels = channels[: len(sources)]
             inputs = [
                 extreme_images(rng, (*SHAPE[:2], count), source)
                 for source, count in zip(sources, channels, strict=True)
             ]
             parts = [part << bits for part, bits in zip(inputs, shifts, strict=True)]
-            exact = parts[0] + parts[1] if kernel == "add" else np.concatenate(parts, axis=-1)
+            exact = sum(parts[1:], parts[0]) if kernel == "add" else np.concatenate(parts, axis=-1)
             case = join_case(kernel, sources, shifts, accumulator, output, channels, lanes)
             expected = exact if output is None else output.rescale(exact, accumulator.fraction_bits)
             batch.append((case, inputs, expected))

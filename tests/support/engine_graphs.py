@@ -18,7 +18,12 @@ from hwflow.opset import (
     MaxPool2D,
     Operation,
     Requantize,
+    Softmax,
     SumPool2D,
+    TopKIndices,
+    TopKValues,
+    UpsampleBilinear2D,
+    UpsampleNearest2D,
 )
 
 
@@ -59,6 +64,8 @@ class GraphBuilder:
             return sum(
                 peak * 2.0**shift for peak, shift in zip(reach, operation.shifts, strict=True)
             )
+        if isinstance(operation, UpsampleBilinear2D):
+            return reach[0] * operation.scale
         if isinstance(operation, Requantize):
             left = operation.format.fraction_bits - operation.fraction_bits
             return reach[0] * 2.0 ** max(left, 0)
@@ -117,7 +124,24 @@ def _draw_operation(
         return builder.add(
             Requantize(name, (source,), draw(FORMATS), tensor.format.fraction_bits, tensor.divisor)
         )
-    kind = draw(st.sampled_from(["conv", "conv", "requantize", "max", "sum", "add", "concat"]))
+    kinds = ["conv", "conv", "requantize", "max", "sum", "add", "concat", "nearest", "bilinear"]
+    kinds += ["indices", "values", "softmax"]
+    kind = draw(st.sampled_from(kinds))
+    if kind in ("indices", "values"):
+        top = TopKIndices if kind == "indices" else TopKValues
+        return builder.add(top(name, (source,), draw(st.integers(1, tensor.shape[2]))))
+    if kind == "softmax":
+        table = np.sort(seed.integers(1, 1 << draw(st.integers(1, 30)), draw(st.integers(1, 40))))
+        table = np.append(table[::-1], 0)
+        return builder.add(
+            Softmax(name, (source,), table, FixedPoint(draw(st.integers(1, 24)), 1, False))
+        )
+    if kind in ("nearest", "bilinear"):
+        upsampling = UpsampleNearest2D if kind == "nearest" else UpsampleBilinear2D
+        factors = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+        if tensor.shape[0] * tensor.shape[1] > 64:  # small enough to be quick
+            factors = (1, 1)
+        return builder.add(upsampling(name, (source,), factors))
     if kind == "conv":
         return _draw_conv(draw, seed, builder, name, source)
     if kind == "requantize":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from hwflow.fixed_point import FixedPoint, IntArray
-from hwflow.hls import packing
+from hwflow.hls import emit, packing
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D, Input, MaxPool2D, Padding, Requantize, Shape, SumPool2D
+from hwflow.plan.mapping import Choices, map_graph
 from hwflow.plan.window_schedule import SlidingWindow, window_schedule
+from hwflow.sections import LayerHardware
 from tests.support.kernel_harness import Case, Port
 
 
@@ -94,6 +96,29 @@ def after_window(
         window_text(window, value, pad_value),
         stream + "hwflow::sliding_window<window>(in0, windows, buffer); " + call,
     )
+
+
+def emitted_case(graph: IntegerGraph, **choices: object) -> Case:
+    """A whole graph as it is planned and emitted, all processes in one case."""
+    layer = LayerHardware(None, "auto")
+    planned = map_graph(graph, Choices(lambda name: layer, **choices))  # type: ignore[arg-type]
+    texts = [emit.process_text(p, planned.streams, "vitis") for p in planned.processes]
+    outside = {name: f"in{i}" for i, name in enumerate(planned.inputs)}
+    outside |= {name: f"out{i}" for i, name in enumerate(planned.outputs)}
+    call = "".join(
+        f'hls::stream<{emit.beat_type(stream)} > {stream.name}("{stream.name}"); '
+        for stream in planned.internal
+    )
+    for process in planned.processes:
+        names = [outside.get(name, name) for name in [*process.inputs, *process.outputs]]
+        call += f"{process.name}({', '.join(names)}); "
+
+    def ports(names: tuple[str, ...]) -> tuple[Port, ...]:
+        streams = (planned.streams[name] for name in names)
+        return tuple(Port(stream.format, stream.lanes, stream.beats) for stream in streams)
+
+    definitions = "".join(f"{t.weights or ''}\n{t.config}\n{t.function}\n" for t in texts)
+    return Case(definitions, call, ports(planned.inputs), ports(planned.outputs))
 
 
 def conv_case(graph: IntegerGraph, pe: int, simd: int, spare_pixels: int = 0) -> Case:

@@ -82,11 +82,13 @@ _PRELUDE = """
 #include <cstdio>
 #include "beat.h"
 #include "depthwise.h"
+#include "heads.h"
 #include "joins.h"
 #include "matrix_vector.h"
 #include "pooling.h"
 #include "requantize.h"
 #include "sliding_window.h"
+#include "upsampling.h"
 namespace {
 template <typename T, int N>
 void push(hls::stream<hwflow::beat<T, N> >& stream, const long long*& values, int beats) {

@@ -19,7 +19,12 @@ from hwflow.opset import (
     Padding,
     Requantize,
     Shape,
+    Softmax,
     SumPool2D,
+    TopKIndices,
+    TopKValues,
+    UpsampleBilinear2D,
+    UpsampleNearest2D,
 )
 from hwflow.plan.mapping import Choices, map_graph
 from hwflow.plan.streams import StreamGraph
@@ -134,6 +139,25 @@ def chain(size: int = 14) -> IntegerGraph:
     now = build.convolution(now, "depthwise", 8, (3, 3), padding=(1, 1, 1, 1), groups=8)
     now = build.convolution(now, "pointwise", 12)
     return build.build(build.average(now, "mean"))
+
+
+def enlarged(size: int = 5, channels: int = 4) -> IntegerGraph:
+    """A map and its halves, enlarged again and joined with it."""
+    build = Builder((2 * size, 2 * size, channels))
+    small = build.max_pool("image", "small", 2)
+    nearest = build.append(UpsampleNearest2D("nearest", (small,), (2, 2)))
+    blend = build.requantize(build.append(UpsampleBilinear2D("blend", (small,), (2, 2))))
+    return build.build(build.concatenate(["image", nearest, blend], "concat"), blend)
+
+
+def headed(classes: int = 12) -> IntegerGraph:
+    """A classifier of pixels with every head."""
+    build = Builder((3, 2, classes))
+    build.append(TopKIndices("indices", ("image",), 5))
+    build.append(TopKValues("values", ("image",), 1))
+    table = np.array([100, 37, 14, 5, 2, 1, 0])
+    build.append(Softmax("softmax", ("image",), table, FixedPoint(8, 1, False)))
+    return build.build("indices", "values", "softmax", "image")
 
 
 def plan(

@@ -19,7 +19,7 @@ from hwflow.plan.process_schedule import (
     process_schedule,
 )
 from hwflow.plan.streams import Process, StreamGraph
-from tests.support.plan_graphs import Builder, bypass, chain, fire, plan
+from tests.support.plan_graphs import Builder, bypass, chain, enlarged, fire, headed, plan
 
 
 class Stepped:
@@ -204,6 +204,14 @@ def test_depths_are_needed_whatever_the_latencies(monkeypatch: pytest.MonkeyPatc
     assert not simulate(mapped).deadlock
 
 
+@pytest.mark.parametrize("graph", [enlarged(), headed()], ids=["enlarged", "headed"])
+def test_outputs_of_several_sizes_do_not_block(graph: IntegerGraph) -> None:
+    for interval in (1, 10_000):
+        result = simulate(plan(graph, interval))
+        assert not result.deadlock
+        assert result.interval_cycles
+
+
 def test_an_unknown_kernel_is_named() -> None:
     graph = plan(chain())
     odd = dataclasses.replace(graph.processes[0], kernel="fold_space")
@@ -214,7 +222,7 @@ def test_an_unknown_kernel_is_named() -> None:
 
 def test_schedules_count_what_the_streams_carry() -> None:
     """Ticks ascend, and there is one for each beat; the kernel's cycles are its iterations."""
-    for build in (fire(), bypass(), chain()):
+    for build in (fire(), bypass(), chain(), enlarged(), enlarged(1), headed()):
         for interval in (300, 10_000):
             graph = plan(build, interval)
             for process in graph.processes:

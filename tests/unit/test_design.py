@@ -165,10 +165,14 @@ def test_patterns_that_name_no_layer() -> None:
     design = check(
         f"{MINIMAL}quantization: {{layers: {{conv1: {{}}, cnov2: {{}}}}}}\n"
         "hardware: {layers: {'pool*': {}}}\n"
+        "outputs: {layers: {conv1: {}}}\n"
     )
-    assert [str(fault) for fault in design.unmatched_patterns(["conv1", "conv2"])] == [
+    faults = design.unmatched_patterns(["conv1", "conv2"], ["conv2"])
+    assert [str(fault) for fault in faults] == [
         "d.yaml:3:36 quantization.layers.cnov2: names no layer of the network. "
         "Did you mean 'conv2'? `hwflow check` lists the layers.",
+        "d.yaml:5:20 outputs.layers.conv1: names no output of the network. "
+        "Did you mean 'conv2'? It has conv2.",
         "d.yaml:4:21 hardware.layers.pool*: names no layer of the network. "
         "`hwflow check` lists the layers.",
     ]
@@ -240,7 +244,7 @@ hardware: {part: xczu99eg-ffvb1156-2-e, io_type: io_parallel, backend: vits}
         "d.yaml:2:63 network.input_shape: must be a list of 3 integers, not [8, 8].",
         "d.yaml:2:78 network.ratio: must be a number above 0 and of at most 1, not 0.",
         "d.yaml:3:1 wieghts: is not known. Did you mean 'weights'? Known here: name, network, "
-        "weights, preprocessing, quantization, calibration, hardware, verification.",
+        "weights, preprocessing, quantization, outputs, calibration, hardware, verification.",
         "d.yaml:5:20 quantization.weights.width: must be an integer from 1 to 32, not 'int8'. "
         "Did you mean 8?",
         "d.yaml:6:24 quantization.activations.width: must be an integer from 1 to 32, not 100.",

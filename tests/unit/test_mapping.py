@@ -55,14 +55,17 @@ def test_one_tensor_read_twice_by_one_operation() -> None:
     assert len(set(add.inputs)) == 2
 
 
-def test_joins_of_three_go_two_at_a_time() -> None:
+def test_joins_take_any_number_of_inputs() -> None:
     build = Builder((3, 3, 4))
-    parts = [build.requantize("image", f"part{index}") for index in range(3)]
-    mapped = plan(build.build(build.add(parts, "sum")))
+    parts = [build.requantize("image", f"part{index}") for index in range(5)]
+    joined = build.concatenate([*parts, build.add(parts[1:], "sum")], "joined")
+    mapped = plan(build.build(joined))
     well_formed(mapped)
-    adds = [p for p in mapped.processes if p.kernel == "add"]
-    assert len(adds) == 2
-    assert adds[0].target == adds[0].accumulator  # what is between loses nothing
+    (add,) = [p for p in mapped.processes if p.kernel == "add"]
+    (concatenate,) = [p for p in mapped.processes if p.kernel == "concatenate"]
+    assert (len(add.inputs), len(concatenate.inputs)) == (4, 6)
+    assert add.accumulator is not None
+    assert add.accumulator.width == 8 + 2  # of four values of 8 bits
 
 
 def test_choices_by_hand() -> None:

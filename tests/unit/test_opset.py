@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, Overflow
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import (
@@ -24,8 +26,14 @@ from hwflow.opset import (
     Multiply,
     Operation,
     Requantize,
+    Softmax,
     SumPool2D,
     Table,
+    Tensor,
+    TopKIndices,
+    TopKValues,
+    UpsampleBilinear2D,
+    UpsampleNearest2D,
 )
 
 EXACT = settings(deadline=None, derandomize=True, database=None, max_examples=120)
@@ -226,6 +234,109 @@ def test_tables_hold_a_result_for_every_value(is_signed: bool) -> None:
         beyond.output_shape((4, 4, 2))
 
 
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.integers(0, 10**6),
+)
+@EXACT
+def test_upsampling_repeats_or_interpolates(
+    size: tuple[int, int], factors: tuple[int, int], seed: int
+) -> None:
+    tensor = array(np.random.default_rng(seed), (2, *size, 2), -99, 99)
+    nearest = UpsampleNearest2D("n", ("s",), factors)
+    bilinear = UpsampleBilinear2D("b", ("s",), factors)
+    copies, blends = nearest.evaluate(tensor), bilinear.evaluate(tensor)
+    shape = (size[0] * factors[0], size[1] * factors[1], 2)
+    assert (
+        nearest.output_shape(tensor.shape[1:]) == bilinear.output_shape(tensor.shape[1:]) == shape
+    )
+    fraction_bits, divisor = bilinear.unit(Tensor((1, 1, 1), FixedPoint(8, 8)))
+    unit = Fraction(1, divisor * 2**fraction_bits)
+    for n, y, x, c in np.ndindex(2, *shape):
+        assert copies[n, y, x, c] == tensor[n, y // factors[0], x // factors[1], c]
+        total = Fraction(0)
+        places = [
+            (Fraction(2 * at + 1, 2 * factor) - Fraction(1, 2))  # centres of pixels
+            for at, factor in zip((y, x), factors, strict=True)
+        ]
+        for down, right in itertools.product((0, 1), repeat=2):
+            weight = Fraction(1)
+            corner = []
+            for place, step, length in zip(places, (down, right), size, strict=True):
+                low = math.floor(place)
+                weight *= place - low if step else 1 - (place - low)
+                corner.append(min(max(low + step, 0), length - 1))
+            total += weight * int(tensor[n, corner[0], corner[1], c])
+        assert blends[n, y, x, c] * unit == total
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
+@EXACT
+def test_the_greatest_come_first_and_equal_ones_by_their_index(
+    channels: int, k: int, seed: int
+) -> None:
+    tensor = array(np.random.default_rng(seed), (2, 2, 1, channels), -2, 2)
+    tensor[0, 0] = np.iinfo(np.int64).min
+    indices, values = TopKIndices("i", ("s",), k), TopKValues("v", ("s",), k)
+    if k > channels:
+        with pytest.raises(ValueError, match=f"from 1 to its {channels} channels, not {k}"):
+            indices.output_shape(tensor.shape[1:])
+        return
+    assert indices.output_shape(tensor.shape[1:]) == (2, 1, k)
+    found, best = indices.evaluate(tensor), values.evaluate(tensor)
+    for n, y, x in np.ndindex(2, 2, 1):
+        pixel = tensor[n, y, x].tolist()
+        order = sorted(range(channels), key=lambda c: (-pixel[c], c))[:k]
+        assert found[n, y, x].tolist() == order
+        assert best[n, y, x].tolist() == [pixel[c] for c in order]
+
+
+@given(st.integers(1, 5), st.integers(2, 9), st.integers(1, 9), st.integers(0, 10**6))
+@EXACT
+def test_softmax_divides_exactly_and_rounds_once(
+    channels: int, width: int, entries: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    table = np.sort(array(rng, (entries,), 1, 99))[::-1]
+    table[-1] = 0 if entries > 1 else table[-1]
+    softmax = Softmax("p", ("s",), table, FixedPoint(width, 1, False))
+    tensor = array(rng, (2, 2, 1, channels), -5, 5)
+    found = softmax.evaluate(tensor)
+    for n, y, x in np.ndindex(2, 2, 1):
+        pixel = tensor[n, y, x].tolist()
+        parts = [int(table[min(max(pixel) - value, entries - 1)]) for value in pixel]
+        shares = [Fraction(part * 2 ** (width - 1), sum(parts)) for part in parts]
+        assert found[n, y, x].tolist() == [round(share) for share in shares]  # ties to even
+
+
+@pytest.mark.parametrize(
+    ("table", "target", "message"),
+    [
+        ([4, 5, 0], FixedPoint(4, 1, False), "do not rise"),
+        ([4, -1], FixedPoint(4, 1, False), "do not rise"),
+        ([0, 0], FixedPoint(4, 1, False), "begin above zero"),
+        ([4, 0], FixedPoint(4, 1), "must be unsigned with one integer bit"),
+        ([4, 1], FixedPoint(4, 1, False), "must reach a distance of 15, or end with zero"),
+        ([1 << 60, 0], FixedPoint(4, 1, False), "more than 64"),
+    ],
+)
+def test_a_softmax_that_makes_no_sense_is_refused(
+    table: list[int], target: FixedPoint, message: str
+) -> None:
+    program = [
+        Input("s", (), (1, 1, 3), FixedPoint(4, 4)),
+        Softmax("p", ("s",), np.array(table), target),
+    ]
+    with pytest.raises(DesignError, match=f"p: .*{message}"):
+        IntegerGraph.build("g", program, ["p"])
+
+
+def test_factors_are_positive() -> None:
+    with pytest.raises(ValueError, match=r"factors must be positive, not \(0, 2\)"):
+        UpsampleNearest2D("n", ("s",), (0, 2)).output_shape((1, 1, 1))
+
+
 # --- shapes ------------------------------------------------------------------------------------
 
 
@@ -256,7 +367,22 @@ def test_macs_count_every_tap_of_every_output() -> None:
 
 def test_every_kind_is_registered_under_its_name() -> None:
     """A kind that is added needs tests in this module."""
-    tested = (Add, Concatenate, Conv2D, Input, MaxPool2D, Multiply, Requantize, SumPool2D, Table)
+    tested = (
+        Add,
+        Concatenate,
+        Conv2D,
+        Input,
+        MaxPool2D,
+        Multiply,
+        Requantize,
+        Softmax,
+        SumPool2D,
+        Table,
+        TopKIndices,
+        TopKValues,
+        UpsampleBilinear2D,
+        UpsampleNearest2D,
+    )
     assert {kind.kind: kind for kind in tested} == KINDS
 
 
@@ -305,6 +431,11 @@ def test_the_intervals_of_all_other_operations_are_sound(seed: int) -> None:
         MaxPool2D("m", ("s",), (2, 3), (1, 2), padding),
         SumPool2D("p", ("s",), (2, 3), (2, 1), padding),
         Requantize("r", ("s",), target, int(rng.integers(-2, 6)), int(rng.integers(1, 10))),
+        TopKIndices("i", ("s",), 2),
+        TopKValues("v", ("s",), 2),
+        Softmax("x", ("s",), np.array([9, 4, 3, 0]), FixedPoint(6, 1, False)),
+        UpsampleNearest2D("u", ("s",), (2, 1)),
+        UpsampleBilinear2D("b", ("s",), (int(rng.integers(1, 5)), 3)),
     ]
     for operation in operations:
         assert inside(operation.evaluate(tensor), operation.interval(reach)), operation

@@ -7,16 +7,43 @@
 
 namespace hwflow {
 
-// first * 2**shift0 + second * 2**shift1, then the requantization.
+// An input of a join: its channels, and the left shift that brings it to the unit of the sums.
+template <int CHANNELS, int SHIFT>
+struct part {
+    static const int channels = CHANNELS;
+    static const int shift = SHIFT;
+};
+
+// All inputs of a join, in order.
+template <typename... PARTS>
+struct parts {};
+
+// Reads a beat of each input and adds it to the sums.
+template <typename NUMBER, int LANES>
+inline void add_parts(NUMBER (&)[LANES], parts<>) {
+#pragma HLS INLINE
+}
+template <typename NUMBER, int LANES, typename PART, typename... PARTS, typename VALUE,
+          typename... INPUTS>
+inline void add_parts(NUMBER (&sums)[LANES], parts<PART, PARTS...>,
+                      hls::stream<beat<VALUE, LANES> >& input, INPUTS&... others) {
+#pragma HLS INLINE
+    const beat<VALUE, LANES>& from = input.read();
+LANE:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        sums[lane] += NUMBER(load(from.lane[lane])) * (NUMBER(1) << PART::shift);
+    }
+    add_parts(sums, parts<PARTS...>(), others...);
+}
+
+// The sum of all inputs, each times its 2**shift, then the requantization.
 //
 // Schedule: a beat read from each input and a beat written, each cycle.
 //
-// CONFIG: pixels, channels, lanes, input0_t, input1_t, output_t, accumulator_t, shift0, shift1,
-//         requantization.
-template <typename CONFIG>
-void add(hls::stream<beat<typename CONFIG::input0_t, CONFIG::lanes> >& first,
-         hls::stream<beat<typename CONFIG::input1_t, CONFIG::lanes> >& second,
-         hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
+// CONFIG: pixels, channels, lanes, output_t, accumulator_t, inputs_t (parts), requantization.
+template <typename CONFIG, typename... INPUTS>
+void add(hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output, INPUTS&... inputs) {
 #pragma HLS INLINE  // the layer's own function is the process
     typedef typename CONFIG::accumulator_t accumulator_t;
     typedef typename native<raw<accumulator_t>::bits + 1>::type number;
@@ -25,62 +52,80 @@ void add(hls::stream<beat<typename CONFIG::input0_t, CONFIG::lanes> >& first,
 BEAT:
     for (int index = 0; index < BEATS; ++index) {
 #pragma HLS PIPELINE II=1
-        const beat<typename CONFIG::input0_t, CONFIG::lanes>& a = first.read();
-        const beat<typename CONFIG::input1_t, CONFIG::lanes>& b = second.read();
-        beat<typename CONFIG::output_t, CONFIG::lanes> to;
-        HWFLOW_ONE_WORD(to)
-    LANE:
+        number sums[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=sums complete
+    START:
         for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-            const accumulator_t sum = number(load(a.lane[lane])) * (number(1) << CONFIG::shift0) +
-                                      number(load(b.lane[lane])) * (number(1) << CONFIG::shift1);
-            to.lane[lane] = requantize<typename CONFIG::requantization>(sum);
+            sums[lane] = 0;
+        }
+        add_parts(sums, typename CONFIG::inputs_t(), inputs...);
+        beat<typename CONFIG::output_t, CONFIG::lanes> to;
+        HWFLOW_ONE_WORD(to)
+    RESULT:
+        for (int lane = 0; lane < CONFIG::lanes; ++lane) {
+#pragma HLS UNROLL
+            to.lane[lane] =
+                requantize<typename CONFIG::requantization>(accumulator_t(sums[lane]));
         }
         output.write(to);
     }
 }
 
-// For each pixel the channels of the first stream, then those of the second, each times its
-// 2**shift, then the requantization.
+// Reads a beat of the input to which a fold of the joined channels belongs.
+template <typename PART, typename ACCUMULATOR, int LANES, typename VALUE>
+inline void take_beat(ACCUMULATOR (&values)[LANES], hls::stream<beat<VALUE, LANES> >& input) {
+#pragma HLS INLINE
+    typedef typename native<raw<ACCUMULATOR>::bits + 1>::type number;
+    const beat<VALUE, LANES>& from = input.read();
+LANE:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        values[lane] = number(load(from.lane[lane])) * (number(1) << PART::shift);
+    }
+}
+template <typename ACCUMULATOR, int LANES, typename PART, typename INPUT>
+inline void take_part(int, ACCUMULATOR (&values)[LANES], parts<PART>, INPUT& input) {
+#pragma HLS INLINE
+    static_assert(PART::channels % LANES == 0, "lanes must divide the channels of every input");
+    take_beat<PART>(values, input);
+}
+template <typename ACCUMULATOR, int LANES, typename PART, typename NEXT, typename... PARTS,
+          typename INPUT, typename... INPUTS>
+inline void take_part(int fold, ACCUMULATOR (&values)[LANES], parts<PART, NEXT, PARTS...>,
+                      INPUT& input, INPUTS&... others) {
+#pragma HLS INLINE
+    static_assert(PART::channels % LANES == 0, "lanes must divide the channels of every input");
+    static const int FOLDS = PART::channels / LANES;
+    if (fold < FOLDS) {
+        take_beat<PART>(values, input);
+    } else {
+        take_part(fold - FOLDS, values, parts<NEXT, PARTS...>(), others...);
+    }
+}
+
+// For each pixel the channels of the first input, then those of the second, and so on, each times
+// its 2**shift, then the requantization.
 //
 // Schedule: a beat read (of one stream) and written each cycle.
 //
-// CONFIG: pixels, channels0, channels1, lanes, input0_t, input1_t, output_t, accumulator_t, shift0,
-//         shift1, requantization.
-template <typename CONFIG>
-void concatenate(hls::stream<beat<typename CONFIG::input0_t, CONFIG::lanes> >& first,
-                 hls::stream<beat<typename CONFIG::input1_t, CONFIG::lanes> >& second,
-                 hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
+// CONFIG: pixels, channels (of all inputs), lanes, output_t, accumulator_t, inputs_t (parts),
+//         requantization.
+template <typename CONFIG, typename... INPUTS>
+void concatenate(hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output,
+                 INPUTS&... inputs) {
 #pragma HLS INLINE  // the layer's own function is the process
     typedef typename CONFIG::accumulator_t accumulator_t;
-    typedef typename native<raw<accumulator_t>::bits + 1>::type number;
-    static const int FOLDS0 = CONFIG::channels0 / CONFIG::lanes;
-    static const int FOLDS1 = CONFIG::channels1 / CONFIG::lanes;
-    static_assert(CONFIG::channels0 % CONFIG::lanes == 0 && CONFIG::channels1 % CONFIG::lanes == 0,
-                  "lanes must divide the channels of both inputs");
+    static const int FOLDS = CONFIG::channels / CONFIG::lanes;
 PIXEL:
     for (int pixel = 0; pixel < CONFIG::pixels; ++pixel) {
     FOLD:
-        for (int fold = 0; fold < FOLDS0 + FOLDS1; ++fold) {
+        for (int fold = 0; fold < FOLDS; ++fold) {
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_FLATTEN  // the pipeline never drains between pixels
             accumulator_t values[CONFIG::lanes];
 #pragma HLS ARRAY_PARTITION variable=values complete
-            if (fold < FOLDS0) {
-                const beat<typename CONFIG::input0_t, CONFIG::lanes>& from = first.read();
-            FIRST:
-                for (int lane = 0; lane < CONFIG::lanes; ++lane) {
-#pragma HLS UNROLL
-                    values[lane] = number(load(from.lane[lane])) * (number(1) << CONFIG::shift0);
-                }
-            } else {
-                const beat<typename CONFIG::input1_t, CONFIG::lanes>& from = second.read();
-            SECOND:
-                for (int lane = 0; lane < CONFIG::lanes; ++lane) {
-#pragma HLS UNROLL
-                    values[lane] = number(load(from.lane[lane])) * (number(1) << CONFIG::shift1);
-                }
-            }
+            take_part(fold, values, typename CONFIG::inputs_t(), inputs...);
             beat<typename CONFIG::output_t, CONFIG::lanes> to;
             HWFLOW_ONE_WORD(to)
         RESULT:
