@@ -458,6 +458,14 @@ class _Flow:
                 "parameters": self.graph.parameters,
                 "macs": self.graph.macs,
                 "weight_bits": self.graph.weight_bits,
+                "outputs": [
+                    {
+                        "name": name,
+                        "shape": list(self.graph.tensors[name].shape),
+                        "format": str(self.graph.tensors[name].format),
+                    }
+                    for name in self.graph.outputs
+                ],
             }
         if "plan" in self.steps:
             found["hardware"] = hardware_metrics(self.design, self.streams)

@@ -56,6 +56,9 @@ def print_build(project: Path, metrics: Mapping[str, Any]) -> None:
         )
         if key in metrics
     ]
+    for output in metrics.get("outputs", []):
+        shape = " x ".join(map(str, output["shape"]))
+        rows.append(("output", f"{output['name']}: {shape}, {output['format']}"))
     rows += _hardware_rows(metrics)
     timings = metrics.get("timings_s", {})
     if timings:

@@ -24,9 +24,14 @@ from hwflow.opset import (
     Multiply,
     Operation,
     Requantize,
+    Softmax,
     SumPool2D,
     Table,
     Tensor,
+    TopKIndices,
+    TopKValues,
+    UpsampleBilinear2D,
+    UpsampleNearest2D,
 )
 
 Random = np.random.Generator
@@ -175,6 +180,32 @@ def _table(random: Random, name: str) -> Made:
     return [x], Table(name, (x.name,), values, made, given.signed)
 
 
+def _upsample(cls: type[UpsampleNearest2D] | type[UpsampleBilinear2D]) -> Generator:
+    def generate(random: Random, name: str) -> Made:
+        x = _one(random, name)
+        factors = tuple(int(factor) for factor in random.integers(1, 6, 2))
+        return [x], cls(name, (x.name,), factors)  # type: ignore[arg-type]
+
+    return generate
+
+
+def _top_k(cls: type[TopKIndices] | type[TopKValues]) -> Generator:
+    def generate(random: Random, name: str) -> Made:
+        x = _one(random, name)
+        most = min(8, x.shape[2])
+        return [x], cls(name, (x.name,), int(random.integers(1, most, endpoint=True)))
+
+    return generate
+
+
+def _softmax(random: Random, name: str) -> Made:
+    x = _one(random, name)
+    entries = int(random.integers(1, 60))
+    table = np.sort(random.integers(1, 1 << int(random.integers(1, 30)), entries))[::-1]
+    made = FixedPoint(int(random.integers(1, 20)), 1, False)
+    return [x], Softmax(name, (x.name,), np.append(table, 0), made)
+
+
 GENERATORS: dict[str, Generator] = {
     "input": _input_case,
     "conv2d": _conv2d,
@@ -185,6 +216,11 @@ GENERATORS: dict[str, Generator] = {
     "concatenate": _concatenate,
     "multiply": _multiply,
     "table": _table,
+    "upsample_nearest2d": _upsample(UpsampleNearest2D),
+    "upsample_bilinear2d": _upsample(UpsampleBilinear2D),
+    "top_k_indices": _top_k(TopKIndices),
+    "top_k_values": _top_k(TopKValues),
+    "softmax": _softmax,
 }
 """By kind: what makes a random operation and its inputs."""
 
