@@ -8,6 +8,8 @@ output stride is 16.
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -56,11 +58,8 @@ class LrAsppParameters(BaseModel):
 
     @model_validator(mode="after")
     def _the_low_features_are_there(self) -> LrAsppParameters:
-        stride = least = 2
-        for least, row in enumerate(mobilenet_v3.BODIES[self.size], start=1):  # noqa: B007
-            stride *= row.stride
-            if stride == LOW_STRIDE:
-                break
+        strides = accumulate((row.stride for row in mobilenet_v3.BODIES[self.size]), mul, initial=2)
+        least = list(strides).index(LOW_STRIDE)
         if self.blocks < least:
             raise ValueError(f"blocks must be {least} or more on V3-{self.size}, not {self.blocks}")
         return self
