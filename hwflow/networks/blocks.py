@@ -65,6 +65,22 @@ def conv2d_norm(
     return tensor if relu is None else keras.layers.ReLU(name=relu)(tensor)
 
 
+def depthwise_norm_relu(
+    tensor: Any, kernel_size: int, *, name: str, stem: str, strides: int = 1, use_bias: bool = False
+) -> Any:
+    """Depthwise convolution `name`, batch norm `<stem>_bn`, ReLU `<stem>_relu`, padded as `same`.
+
+    `(N, H, W, C)` to `(N, H / strides, W / strides, C)`, rounded up.
+    """
+    from tensorflow import keras
+
+    tensor = keras.layers.DepthwiseConv2D(
+        kernel_size, strides=strides, padding="same", use_bias=use_bias, name=name
+    )(tensor)
+    tensor = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{stem}_bn")(tensor)
+    return keras.layers.ReLU(name=f"{stem}_relu")(tensor)
+
+
 def batch_norm_relu6(tensor: Any, *, norm: str, relu: str, momentum: float = 0.99) -> Any:
     """Batch norm `norm` (epsilon 0.001), then ReLU6 `relu`; the shape stays."""
     from tensorflow import keras

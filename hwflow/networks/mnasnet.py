@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hwflow.networks.blocks import conv2d_norm, conv2d_relu, rounded_channels
+from hwflow.networks.blocks import (
+    conv2d_norm,
+    conv2d_relu,
+    depthwise_norm_relu,
+    rounded_channels,
+)
 from hwflow.networks.family import Family
 
 if TYPE_CHECKING:
@@ -103,7 +108,7 @@ def build(parameters: MnasNetParameters) -> keras.Model:
         norm="stem_bn",
         relu="stem_relu",
     )
-    x = _filtered(x, Stage(1, 3, SEPARABLE_FILTERS, 1, 1), 1, "sepconv")
+    x = depthwise_norm_relu(x, 3, name="sepconv_dwconv", stem="sepconv")
     x = _projected(x, thinned(SEPARABLE_FILTERS), "sepconv")
     for number, stage in enumerate(BODIES[parameters.variant][: parameters.stages], start=1):
         for repeat in range(stage.repeats):
@@ -131,23 +136,13 @@ def _mbconv(tensor: Any, name: str, stage: Stage, filters: int, stride: int) -> 
         norm=f"{name}_expand_bn",
         relu=f"{name}_expand_relu",
     )
-    x = _filtered(x, stage, stride, name)
+    x = depthwise_norm_relu(x, stage.kernel, name=f"{name}_dwconv", stem=name, strides=stride)
     if stage.excites:
         x = _excited(x, max(1, int(channels * SQUEEZE)), name)
     x = _projected(x, filters, name)
     if stride == 1 and channels == filters:
         x = keras.layers.Add(name=f"{name}_add")([tensor, x])
     return x
-
-
-def _filtered(tensor: Any, stage: Stage, stride: int, name: str) -> Any:
-    from tensorflow import keras
-
-    x = keras.layers.DepthwiseConv2D(
-        stage.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_dwconv"
-    )(tensor)
-    x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _projected(tensor: Any, filters: int, name: str) -> Any:
