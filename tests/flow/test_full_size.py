@@ -27,7 +27,7 @@ USUAL = (
 )
 """Those that `make test` builds; the others have the marker that it leaves out."""
 
-SMALL = ("resnet_20_int8", "squeezenet_small")
+SMALL = ("ds_cnn_int8", "resnet_20_int8", "squeezenet_small")
 """Those with fewer than two million values an image."""
 
 pytestmark = pytest.mark.slow

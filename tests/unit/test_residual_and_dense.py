@@ -1,4 +1,4 @@
-"""DenseNet, ResNet, MnasNet and SqueezeNext against their papers and the published weights."""
+"""DenseNet, ResNet, MnasNet, SqueezeNext and DS-CNN against their papers and the published weights."""
 
 from __future__ import annotations
 
@@ -154,6 +154,12 @@ def sizes(model):
 def test_output_sizes_of_the_papers(family, values, table):
     found = sizes(build(family, **values))
     assert {name: found[name] for name in table} == table
+
+
+def test_ds_cnn_is_that_of_mlperf_tiny():
+    model = build("ds_cnn")
+    assert (model.count_params(), trained(model)) == (24_908, 23_756)
+    assert sizes(model)["conv"] == (25, 5, 64)
 
 
 def test_squeezenext_has_the_parameters_of_table_1():
