@@ -69,22 +69,29 @@ def _measure(
 
 
 def linearity(table: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """How near time is to a straight line over MACs.
+    """How near time and memory are to straight lines over MACs.
 
     Args:
-        table: `million_macs` and `milliseconds` of each variant.
+        table: `million_macs`, `milliseconds`, `arena_mb` and `weights_mb` of each variant.
 
     Returns:
-        `exponent`: of the power law that fits best; `explained`: the share of the variance (R^2)
-        of the straight line that fits best.
+        `time_exponent`: of the power law that fits the times best; `time_explained` and
+        `memory_explained`: the share of the variance (R^2) that the best straight line explains.
     """
-    macs = np.array([row["million_macs"] for row in table.values()])
-    times = np.array([row["milliseconds"] for row in table.values()])
-    exponent = np.polyfit(np.log(macs), np.log(times), 1)[0]
-    line = np.polyval(np.polyfit(macs, times, 1), macs)
-    variance = np.sum((times - times.mean()) ** 2)
-    explained = 1 - np.sum((times - line) ** 2) / variance
-    return {"exponent": round(float(exponent), 3), "explained": round(float(explained), 4)}
+    rows = list(table.values())
+    macs = np.array([row["million_macs"] for row in rows])
+    times = np.array([row["milliseconds"] for row in rows])
+    memory = np.array([row["arena_mb"] + row["weights_mb"] for row in rows])
+    return {
+        "time_exponent": round(float(np.polyfit(np.log(macs), np.log(times), 1)[0]), 3),
+        "time_explained": _explained(macs, times),
+        "memory_explained": _explained(macs, memory),
+    }
+
+
+def _explained(x: np.ndarray, y: np.ndarray) -> float:
+    residual = y - np.polyval(np.polyfit(x, y, 1), x)
+    return round(float(1 - np.sum(residual**2) / np.sum((y - y.mean()) ** 2)), 4)
 
 
 def illustrate(results: Mapping[str, Any], folder: Path) -> None:

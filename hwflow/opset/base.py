@@ -160,6 +160,7 @@ class Input(Operation):
 
     def interval(self, *intervals: Interval) -> Interval:
         channels = self.shape[2]
+        require_int64(self.format.maximum)
         return Interval(
             np.full(channels, self.format.minimum, np.int64),
             np.full(channels, self.format.maximum, np.int64),

@@ -283,19 +283,21 @@ void Engine::import_image(const Plan& plan, const ImageArray& array, std::int64_
       is_byte(view.storage)) {
     // A signed byte with its top bit turned over is biased.
     const auto flip = static_cast<std::uint8_t>(bias_of(view.storage));
-    const std::int64_t least = low + flip;
-    const std::int64_t greatest = high + flip;
+    const auto least = static_cast<std::uint8_t>(low + flip);
+    const auto greatest = static_cast<std::uint8_t>(high + flip);
     for (std::int64_t y = 0; y < view.shape.height; ++y) {
       const std::byte* from = array.data + image * view.shape.size() + y * row;
       const auto* bytes = reinterpret_cast<const std::uint8_t*>(from);
       auto* to = reinterpret_cast<std::uint8_t*>(worker.arena.data() + view.at(y, 0));
-      bool outside = false;
+      std::uint8_t lowest = greatest;
+      std::uint8_t highest = least;
       for (std::int64_t i = 0; i < row; ++i) {
         const auto byte = static_cast<std::uint8_t>(bytes[i] ^ flip);
-        outside |= byte < least || byte > greatest;
+        lowest = byte < lowest ? byte : lowest;
+        highest = byte > highest ? byte : highest;
         to[i] = byte;
       }
-      refuse_if(outside);
+      refuse_if(lowest < least || highest > greatest);
     }
     return;
   }

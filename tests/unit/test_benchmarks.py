@@ -316,12 +316,25 @@ def test_the_document_agrees_with_the_results():
 
 
 def test_a_straight_line_has_an_exponent_of_one():
-    straight = {f"{macs}": {"million_macs": macs, "milliseconds": 3 * macs} for macs in (1, 2, 9)}
-    assert engine_scaling.linearity(straight) == {"exponent": 1.0, "explained": 1.0}
-    square = {f"{macs}": {"million_macs": macs, "milliseconds": macs**2} for macs in (1, 2, 9)}
-    found = engine_scaling.linearity(square)
-    assert found["exponent"] == 2.0
-    assert found["explained"] < 1
+    def table(power):
+        return {
+            f"{macs}": {
+                "million_macs": macs,
+                "milliseconds": 3 * macs**power,
+                "arena_mb": 5.0,
+                "weights_mb": macs**power,
+            }
+            for macs in (1, 2, 9)
+        }
+
+    assert engine_scaling.linearity(table(1)) == {
+        "time_exponent": 1.0,
+        "time_explained": 1.0,
+        "memory_explained": 1.0,
+    }
+    square = engine_scaling.linearity(table(2))
+    assert square["time_exponent"] == 2.0
+    assert square["time_explained"] == square["memory_explained"] < 1
 
 
 def test_variants_are_measured_and_drawn(tmp_path, monkeypatch):

@@ -238,3 +238,8 @@ def test_quantized_relu_is_the_format(bits: int) -> None:
         np.testing.assert_array_equal(target.to_float(target.quantize(values)), got)
         assert target.qkeras_integer == integer
         assert not target.signed
+
+
+def test_the_least_64_bit_integer_is_not_shifted_out() -> None:
+    with pytest.raises(ValueError, match="a shift of 1 bits overflows 63 bits"):
+        FixedPoint(8, 7).rescale(-(2**63), 0)

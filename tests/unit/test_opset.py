@@ -499,3 +499,24 @@ def test_no_partial_sum_leaves_the_accumulator(
     running = int(operation.biases[c]) + np.cumsum(products[order] << operation.product_shift)
     assert target.minimum <= running.min()
     assert running.max() <= target.maximum
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+def test_a_shift_beyond_63_bits_is_refused_before_anything_is_evaluated(
+    overflow: Overflow,
+) -> None:
+    source = Input("x", (), (1, 1, 1), FixedPoint(60, 60))
+    for shift in (2, 3):
+        kept = FixedPoint(8, 8 - shift, overflow=overflow)
+        operations = [source, Requantize("y", ("x",), kept, 0)]
+        if shift == 3:
+            with pytest.raises(DesignError, match="a shift of 3 bits overflows 63 bits"):
+                IntegerGraph.build("g", operations, ["y"])
+        else:
+            IntegerGraph.build("g", operations, ["y"])
+
+
+def test_an_input_that_int64_cannot_hold_is_refused() -> None:
+    IntegerGraph.build("g", [Input("x", (), (1, 1, 1), FixedPoint(63, 1, signed=False))], ["x"])
+    with pytest.raises(DesignError, match="need 65 bits"):
+        IntegerGraph.build("g", [Input("x", (), (1, 1, 1), FixedPoint(64, 1, signed=False))], ["x"])

@@ -126,6 +126,9 @@ struct Kernels {
   void (*multiply)(const MultiplyTask&);
   void (*requantize)(const RequantizeTask&);
   void (*count_outside)(OutsideTask&);
+  // `output[i] = table[input[i]]`, the table of 256 entries
+  void (*lookup)(const std::uint8_t* table, const std::uint8_t* input, std::uint8_t* output,
+                 std::int64_t count);
   void (*maximum)(const WindowTask&);  // into bytes
   void (*sum)(const WindowTask&);      // into int32
   // `result = values - bias`

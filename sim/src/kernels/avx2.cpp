@@ -77,6 +77,20 @@ struct Avx2 {
     }
   }
 
+  static HWFLOW_INLINE Vec repeated(const uint8_t* from) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static HWFLOW_INLINE Vec shuffle(Vec table, Vec index) {
+    return _mm256_shuffle_epi8(table, index);
+  }
+  // The bit on top of every byte, which is all that `blend` looks at.
+  static HWFLOW_INLINE Vec byte_mask(Vec bytes, int bit) {
+    return _mm256_slli_epi16(bytes, 7 - bit);
+  }
+  static HWFLOW_INLINE Vec blend(Vec zero, Vec one, Vec chosen) {
+    return _mm256_blendv_epi8(zero, one, chosen);
+  }
+
   static HWFLOW_INLINE Vec maximum_bytes(Vec a, Vec b) { return _mm256_max_epu8(a, b); }
   static HWFLOW_INLINE void store_raw(uint8_t* to, Vec value, int count) {
     memcpy(to, &value, static_cast<size_t>(count));
@@ -110,6 +124,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               multiply_bytes<Avx2>,
                               requantize_sums<Avx2>,
                               count_outside,
+                              lookup_bytes<Avx2>,
                               maximum_of_window<Avx2>,
                               sum_of_window<Avx2>,
                               widen_bytes,

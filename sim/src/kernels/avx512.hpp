@@ -53,6 +53,19 @@ struct Avx512 {
     _mm512_mask_storeu_epi32(to, mask(count), value);
   }
 
+  static HWFLOW_INLINE Vec repeated(const uint8_t* from) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static HWFLOW_INLINE Vec shuffle(Vec table, Vec index) {
+    return _mm512_shuffle_epi8(table, index);
+  }
+  static HWFLOW_INLINE __mmask64 byte_mask(Vec bytes, int bit) {
+    return _mm512_test_epi8_mask(bytes, _mm512_set1_epi8(static_cast<char>(1 << bit)));
+  }
+  static HWFLOW_INLINE Vec blend(Vec zero, Vec one, __mmask64 chosen) {
+    return _mm512_mask_blend_epi8(chosen, zero, one);
+  }
+
   static HWFLOW_INLINE Vec maximum_bytes(Vec a, Vec b) { return _mm512_max_epu8(a, b); }
   static HWFLOW_INLINE void store_raw(uint8_t* to, Vec value, int count) {
     _mm512_mask_storeu_epi8(to, count < 64 ? (uint64_t{1} << count) - 1 : ~uint64_t{0}, value);

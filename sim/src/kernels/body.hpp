@@ -10,6 +10,7 @@ namespace hwflow {
 namespace {
 
 #define HWFLOW_INLINE inline __attribute__((always_inline))
+#define HWFLOW_INLINE_LAMBDA __attribute__((always_inline))
 
 template <typename Isa>
 struct Finisher {
@@ -211,6 +212,35 @@ void multiply_bytes(const MultiplyTask& task) {
     const int64_t rest = task.count - i;
     finisher.store(task.output, i, product, rest < Isa::lanes ? static_cast<int>(rest) : Isa::lanes);
   }
+}
+
+// Sixteen tables of sixteen bytes, shuffled by the low half of every byte; its high half chooses
+// among them, bit by bit.
+template <typename Isa>
+void lookup_bytes(const uint8_t* table, const uint8_t* input, uint8_t* output, int64_t count) {
+  using Vec = typename Isa::Vec;
+  constexpr int width = Isa::lanes * 4;
+  Vec tables[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) tables[i] = Isa::repeated(table + 16 * i);
+  const auto look = [&](Vec bytes) HWFLOW_INLINE_LAMBDA {
+    Vec found[16];
+    const Vec low = Isa::bits_and(bytes, Isa::set(0x0F0F0F0F));
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) found[i] = Isa::shuffle(tables[i], low);
+#pragma GCC unroll 4
+    for (int bit = 0; bit < 4; ++bit) {
+      const auto chosen = Isa::byte_mask(bytes, 4 + bit);
+#pragma GCC unroll 8
+      for (int i = 0; i < 8 >> bit; ++i) {
+        found[i] = Isa::blend(found[2 * i], found[2 * i + 1], chosen);
+      }
+    }
+    return found[0];
+  };
+  int64_t i = 0;
+  for (; i + width <= count; i += width) Isa::store_raw(output + i, look(Isa::load(input + i)), width);
+  for (; i < count; ++i) output[i] = table[input[i]];
 }
 
 template <typename Isa>

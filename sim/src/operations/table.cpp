@@ -4,6 +4,7 @@
 
 #include "hwflow/error.hpp"
 #include "hwflow/execution.hpp"
+#include "hwflow/target.hpp"
 
 namespace hwflow {
 namespace {
@@ -43,10 +44,10 @@ class Table final : public Operation {
     return tensor;
   }
 
-  Steps steps(const Target&, const Site& site) const override {
+  Steps steps(const Target& target, const Site& site) const override {
     const View in = site.inputs[0];
     const Sink sink = site.sink;
-    if (is_byte(in.storage) && is_byte(sink.view.storage)) return byte_steps(in, sink.view);
+    if (is_byte(in.storage) && is_byte(sink.view.storage)) return byte_steps(target, in, sink.view);
     return one_step(in.shape.height, [this, in, sink](const Context& context, std::int64_t first,
                                                       std::int64_t last) {
       std::vector<std::int64_t> row(static_cast<std::size_t>(in.shape.width * in.shape.channels));
@@ -60,7 +61,7 @@ class Table final : public Operation {
 
  private:
   // From byte to byte as both lie in memory, biased or not.
-  Steps byte_steps(const View& in, const View& out) const {
+  Steps byte_steps(const Target& target, const View& in, const View& out) const {
     std::array<std::uint8_t, 256> table{};
     for (std::int64_t stored = 0; stored < 256; ++stored) {
       const std::int64_t index = stored - bias_of(in.storage) + offset();
@@ -71,13 +72,18 @@ class Table final : public Operation {
     const bool rows = in.is_dense() && out.is_dense();
     const std::int64_t count = in.shape.channels * (rows ? in.shape.width : 1);
     const std::int64_t parts = rows ? 1 : in.shape.width;
+    const auto lookup = target.kernels != nullptr ? target.kernels->lookup : nullptr;
     return one_step(in.shape.height, [=](const Context& context, std::int64_t first,
                                          std::int64_t last) {
       for (std::int64_t y = first; y < last; ++y) {
         for (std::int64_t x = 0; x < parts; ++x) {
           const auto* from = reinterpret_cast<const std::uint8_t*>(context.arena + in.at(y, x));
           auto* to = reinterpret_cast<std::uint8_t*>(context.arena + out.at(y, x));
-          for (std::int64_t i = 0; i < count; ++i) to[i] = table[from[i]];
+          if (lookup != nullptr) {
+            lookup(table.data(), from, to, count);
+          } else {
+            for (std::int64_t i = 0; i < count; ++i) to[i] = table[from[i]];
+          }
         }
       }
     });
