@@ -10,7 +10,6 @@ namespace hwflow {
 namespace {
 
 #define HWFLOW_INLINE inline __attribute__((always_inline))
-#define HWFLOW_INLINE_LAMBDA __attribute__((always_inline))
 
 template <typename Isa>
 struct Finisher {
@@ -214,8 +213,20 @@ void multiply_bytes(const MultiplyTask& task) {
   }
 }
 
-// Sixteen tables of sixteen bytes, shuffled by the low half of every byte; its high half chooses
-// among them, bit by bit.
+// The entry of `1 << bits` tables of sixteen bytes that each byte names: its low half shuffles them
+// all, the bits above choose among them.
+template <typename Isa, int bits>
+HWFLOW_INLINE typename Isa::Vec look_up(const typename Isa::Vec* tables, typename Isa::Vec bytes,
+                                        typename Isa::Vec low) {
+  if constexpr (bits == 0) {
+    return Isa::shuffle(tables[0], low);
+  } else {
+    return Isa::blend(look_up<Isa, bits - 1>(tables, bytes, low),
+                      look_up<Isa, bits - 1>(tables + (1 << (bits - 1)), bytes, low),
+                      Isa::byte_mask(bytes, 3 + bits));
+  }
+}
+
 template <typename Isa>
 void lookup_bytes(const uint8_t* table, const uint8_t* input, uint8_t* output, int64_t count) {
   using Vec = typename Isa::Vec;
@@ -223,23 +234,13 @@ void lookup_bytes(const uint8_t* table, const uint8_t* input, uint8_t* output, i
   Vec tables[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) tables[i] = Isa::repeated(table + 16 * i);
-  const auto look = [&](Vec bytes) HWFLOW_INLINE_LAMBDA {
-    Vec found[16];
-    const Vec low = Isa::bits_and(bytes, Isa::set(0x0F0F0F0F));
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) found[i] = Isa::shuffle(tables[i], low);
-#pragma GCC unroll 4
-    for (int bit = 0; bit < 4; ++bit) {
-      const auto chosen = Isa::byte_mask(bytes, 4 + bit);
-#pragma GCC unroll 8
-      for (int i = 0; i < 8 >> bit; ++i) {
-        found[i] = Isa::blend(found[2 * i], found[2 * i + 1], chosen);
-      }
-    }
-    return found[0];
-  };
+  const Vec halves = Isa::set(0x0F0F0F0F);
   int64_t i = 0;
-  for (; i + width <= count; i += width) Isa::store_raw(output + i, look(Isa::load(input + i)), width);
+  for (; i + width <= count; i += width) {
+    const Vec bytes = Isa::load(input + i);
+    const Vec found = look_up<Isa, 4>(tables, bytes, Isa::bits_and(bytes, halves));
+    Isa::store_raw(output + i, found, width);
+  }
   for (; i < count; ++i) output[i] = table[input[i]];
 }
 
