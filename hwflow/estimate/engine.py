@@ -16,8 +16,14 @@ from hwflow.estimate.rows import Row
 DEFAULT_TYPE = Precision(16, 6)
 """hls4ml's default precision."""
 
+MOST_DIGITS = 3.7
+"""Digits of a constant beyond which a product takes a multiplier rather than more additions."""
+
 LATENCY_POOL = "engine_latency"
 """The fitted weights that every family with constant weights shares."""
+
+LARGEST_SHARING = 1023
+"""Products that share a multiplier at most under the Latency strategy."""
 
 USABLE_PERIOD = 0.875
 """Share of the clock period left after the tools' default uncertainty of 12.5 %."""
@@ -41,6 +47,7 @@ class Engine:
         unique: different weights, 0 when unknown.
         seven_series: a 7-series device.
         vitis: Vitis HLS.
+        stream: values come over streams.
         clock_ns: target period.
     """
 
@@ -56,6 +63,7 @@ class Engine:
     unique: int
     seven_series: bool
     vitis: bool
+    stream: bool
     clock_ns: float
 
     @property
@@ -161,15 +169,22 @@ class Engine:
         return self.nonzero * rules.constant_needs_multiplier(self.weight)
 
     @property
-    def multiplier_limit(self) -> int:
-        """Multipliers that the Latency strategy allows."""
-        zeros = self.products - self.nonzero
-        allowed = rules.ceil_div(self.products, self.reuse_factor) - zeros // self.reuse_factor
-        return max(allowed, 1)
+    def shared_products(self) -> float:
+        """Products that take turns at the multipliers: some more than keep one to themselves."""
+        if self.dsp_each == 0:
+            return 0.0
+        return self.nonzero * rules.constant_takes_turns(self.weight)
 
     @property
-    def depth_cycles(self) -> int:
-        """Latency of the multiply and the adder tree, in cycles."""
+    def multiplier_limit(self) -> int:
+        """Multipliers that the Latency strategy allows."""
+        reuse_factor = min(self.reuse_factor, LARGEST_SHARING)
+        zeros = self.products - self.nonzero
+        return max(rules.ceil_div(self.products, reuse_factor) - zeros // reuse_factor, 1)
+
+    @property
+    def periods(self) -> float:
+        """Delay of the multiply and the adder tree, in usable clock periods."""
         add_ns, multiply_ns = (2.6, 9.0) if self.seven_series else (0.6, 1.9)
         if self.vitis:
             add_ns *= 2.5 if not self.seven_series else 1.0
@@ -179,17 +194,24 @@ class Engine:
             multiply_ns /= 1.8
         mean_in = max(self.nonzero / self.n_out, 1.0)
         delay_ns = multiply_ns + add_ns * math.log2(mean_in + 1)
-        return math.floor(delay_ns / (USABLE_PERIOD * self.clock_ns))
+        return delay_ns / (USABLE_PERIOD * self.clock_ns)
+
+    @property
+    def depth_cycles(self) -> int:
+        """Latency of the multiply and the adder tree, in cycles."""
+        return math.floor(self.periods)
 
     @property
     def latency_cycles(self) -> int:
         """Latency of one run under the Latency strategy."""
         if self.reuse_factor == 1:
             return self.depth_cycles
-        steps = math.ceil(self.dense_weights / self.multiplier_limit)
+        steps = math.ceil(self.shared_products / self.multiplier_limit)
         if steps <= 1:
             return self.depth_cycles + (self.depth_cycles > 0 and self.reuse_factor > 2)
-        return max(steps - 1 + 2 * self.depth_cycles, 1)
+        if self.stream:
+            return max(steps - 1 + 2 * self.depth_cycles, 1)
+        return steps - 1 + max(self.depth_cycles - 1, 0)
 
     @property
     def interval_cycles(self) -> int:
@@ -205,10 +227,25 @@ class Engine:
         return {
             "adder_tree": float(self.nonzero * self.acc_bits),
             "shift_and_add": shifted * max(digits - 1, 0.0) * self.data.width,
+            "distinct_products": self._distinct_products * self.data.width,
             "kept_products": kept * self.acc_bits,
             "multiplexers": kept * self.data.width if self.multiplexed else 0.0,
             "sums": float(self.n_out * self.acc_bits),
+            "vitis": float(self.vitis),
         }
+
+    @property
+    def _distinct_products(self) -> float:
+        """Products that need additions, those counted once that several sums share.
+
+        Weights that differ by a power of two and the sign share one, and one in so many is a
+        power of two itself.
+        """
+        bits = min(self.weight.width, self.weight.fraction_bits + 1)
+        odd = 2.0 ** min(max(bits - 2, 0), 40)
+        found = odd * -math.expm1(-self.nonzero / self.n_in / odd)
+        shifted = max(self.nonzero - self.dense_weights, 0.0) / max(self.nonzero, 1)
+        return self.n_in * found * (1 - 1 / odd) * shifted
 
     @property
     def multiplexed(self) -> bool:
@@ -216,19 +253,32 @@ class Engine:
         return self.dense_weights > self.multiplier_limit
 
     def _constant_ff_terms(self) -> dict[str, float]:
-        depth = self.depth_cycles
         steps = max(self.dense_weights / self.multiplier_limit, 1.0)
         held = self.nonzero * self.acc_bits * (1 - 1 / steps)
-        digits = min(self.weight.width, self.weight.fraction_bits + 1) / 3 + 1 / 9
-        cut = self.nonzero * min(digits, 3.7) * self.acc_bits * min(depth, 3)
+        kept = self.dense_weights
+        digits = min(rules.mean_digits(self.weight), MOST_DIGITS)
+        cut = self.nonzero * digits * self.acc_bits * min(self.depth_cycles, 3)
+        shifted = max(self.nonzero - kept, 0.0) * max(digits - 1.5, 0.0)
+        outputs = float(self.n_out * self.acc_bits)
         return {
-            "pipeline": 0.0 if self.multiplexed else cut,
-            "registered_products": self.dense_weights * self.acc_bits if self.unity else 0.0,
+            "pipeline": 0.0 if self.multiplexed or self.unity else cut,
+            "registered_products": kept * self.acc_bits if self.unity else 0.0,
+            "registered_sums": shifted * self.acc_bits if self.unity else 0.0,
+            "registered_outputs": outputs if self.unity else 0.0,
             "shared_pipeline": held,
-            "slow_shared_pipeline": held if self.seven_series else 0.0,
-            "held_inputs": float(self.n_in * self.data.width) if depth > 0 else 0.0,
-            "sums": float(self.n_out * self.acc_bits) if depth > 0 else 0.0,
+            "slow_shared_pipeline": held * self.periods,
+            "vitis": float(self.vitis),
         }
+
+
+def add_stream_terms(terms: dict[str, float], engine: Engine, figure: str) -> None:
+    """Adds the terms of an engine with constant weights that is fed by a stream."""
+    if figure == "lut":
+        terms["stream_products"] = float(engine.nonzero * engine.data.width)
+    elif engine.multiplexed or engine.depth_cycles > 0:
+        terms["stream_sums"] = float(engine.n_out * engine.acc_bits)
+    else:
+        terms["stream_sums"] = 0.0
 
 
 def engine_of(row: Row, n_in: int, n_out: int) -> Engine:
@@ -255,5 +305,6 @@ def engine_of(row: Row, n_in: int, n_out: int) -> Engine:
         unique=row.counts.get("wuniq", 0),
         seven_series=row.seven_series,
         vitis=row.vitis,
+        stream=row.stream,
         clock_ns=row.target_ns,
     )

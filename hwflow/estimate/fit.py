@@ -9,7 +9,7 @@ import argparse
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,27 +62,41 @@ def fit(measured: Sequence[Measured]) -> Coefficients:
     return replace(plain, errors=_errors(measured, plain))
 
 
+def by_repository(sample: Measured) -> str:
+    """Groups samples by who published them."""
+    return sample.repository
+
+
+def by_layer(sample: Measured) -> str:
+    """Groups samples by repository and the layer's size, whatever else was varied."""
+    family = family_of(sample.row)
+    counts = [sample.row.counts.get(name, 0) for name in ("n_in", "n_out", "n_filt", "in_h")]
+    return f"{sample.repository} {family.name if family else ''} {counts}"
+
+
 def held_out(
-    measured: Sequence[Measured], plain: Coefficients
+    measured: Sequence[Measured],
+    plain: Coefficients,
+    group: Callable[[Measured], str] = by_repository,
 ) -> dict[str, list[tuple[Measured, str, float, float]]]:
-    """Every result beside its prediction from the *other* repositories.
+    """Every result beside its prediction from the *other* groups, by default repositories.
 
     Returns:
         By figure: the sample, the key `family/regime/figure`, the prediction, the result.
     """
     out: dict[str, list[tuple[Measured, str, float, float]]] = defaultdict(list)
     groups = pools(measured)
-    for repository in sorted({sample.repository for sample in measured}):
+    for name in sorted({group(sample) for sample in measured}):
         weights = {}
         for key, samples in groups.items():
-            kept = [sample for sample in samples if sample.repository != repository]
+            kept = [sample for sample in samples if group(sample) != name]
             if len(kept) == len(samples):
                 weights[key] = plain.weights[key]
             elif kept:
                 weights[key] = fit_pool(key, kept)
         others = replace(plain, weights=weights)
         for figure in FIGURES:
-            mine = [s for s in measured if s.repository == repository and usable(s, figure)]
+            mine = [s for s in measured if group(s) == name and usable(s, figure)]
             for sample in distinct(mine, figure):
                 family = family_of(sample.row)
                 predicted = estimate_layer(sample.row, others).value(figure)

@@ -71,10 +71,19 @@ def constant_needs_multiplier(weight: Precision) -> float:
     return _CONSTANT_TO_DSP.get(bits, 0.97)
 
 
+def constant_takes_turns(weight: Precision) -> float:
+    """Share of constant weights whose products share multipliers where these are limited."""
+    return max(constant_needs_multiplier(weight), 0.233 if weight.width == 8 else 0.0)
+
+
+def mean_digits(weight: Precision) -> float:
+    """Mean number of signed non-zero digits of a weight (canonical form)."""
+    return max(min(weight.width, weight.fraction_bits + 1), 1) / 3 + 1 / 9
+
+
 def constant_digits(weight: Precision) -> float:
     """Mean number of signed non-zero digits of a weight that becomes shifts and adds."""
-    bits = min(weight.width, weight.fraction_bits + 1)
-    return min(max(bits, 1) / 3 + 1 / 9, 3.0)
+    return min(mean_digits(weight), 3.0)
 
 
 def rom_bram_18k(depth: int, width: int) -> int:

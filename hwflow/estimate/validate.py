@@ -21,7 +21,7 @@ from hwflow.estimate.calibration import Measured, distinct, usable
 from hwflow.estimate.coefficients import Coefficients
 from hwflow.estimate.estimator import estimate_layer, estimate_rows
 from hwflow.estimate.figures import FIGURES
-from hwflow.estimate.fit import fit, held_out
+from hwflow.estimate.fit import by_layer, by_repository, fit, held_out
 from hwflow.estimate.registry import family_of
 from hwflow.estimate.rows import Row
 from hwflow.estimate.whole import is_whole
@@ -66,10 +66,14 @@ class Judged:
     row: Row
 
 
-def judge(measured: Sequence[Measured], coefficients: Coefficients) -> list[Judged]:
-    """Every usable result, judged with and without its repository."""
+def judge(
+    measured: Sequence[Measured],
+    coefficients: Coefficients,
+    group: Callable[[Measured], str] = by_repository,
+) -> list[Judged]:
+    """Every usable result, judged with and without its group, by default its repository."""
     judged = []
-    for figure, results in held_out(measured, coefficients).items():
+    for figure, results in held_out(measured, coefficients, group).items():
         if figure not in SHOWN:
             continue
         for sample, key, predicted, actual in results:
@@ -228,6 +232,8 @@ def report(data: Path, rule4ml_python: str | None) -> str:
     rows, measured = calibration.load(data)
     coefficients = fit(measured)
     judged = judge(measured, coefficients)
+    layers = [s for s in measured if (f := family_of(s.row)) and f.uses_weights]
+    one_layer_out = judge(layers, coefficients, by_layer)
     convolutions = [item for item in judged if item.family == "convolution"]
     dense = [item for item in judged if item.family == "dense"]
     others = [item for item in judged if item.family not in ("convolution", "dense")]
@@ -240,11 +246,17 @@ def report(data: Path, rule4ml_python: str | None) -> str:
         "### Convolutions, leave one repository out",
         *table("repository", convolutions, detail),
         "",
+        "### Convolutions, leave one layer out",
+        *table("repository", [i for i in one_layer_out if i.family == "convolution"], detail),
+        "",
         "### Convolutions, as shipped",
         *table("repository", convolutions, detail, held=False),
         "",
         "### Dense layers, leave one repository out",
         *table("repository", dense, detail),
+        "",
+        "### Dense layers, leave one layer out",
+        *table("repository", [i for i in one_layer_out if i.family == "dense"], detail),
         "",
         "### Dense layers, as shipped",
         *table("repository", dense, detail, held=False),

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hwflow.estimate.engine import LATENCY_POOL, Engine, engine_of
+from hwflow.estimate import rules
+from hwflow.estimate.engine import LATENCY_POOL, Engine, add_stream_terms, engine_of
 from hwflow.estimate.registry import Family
 from hwflow.estimate.rows import Row
 
 SHIFT_CYCLES = 4
 """Cycles a pixel in which the line buffer and the window move, under the Resource strategy."""
 
+
+MULTIPLEXER_LUT = 5.3
+"""LUTs of a multiplexer, an input."""
+
+VIVADO_CONTROL_LUT = 900
+"""LUTs of the loops and of the line buffer's control under Vivado HLS, Resource."""
+
+VIVADO_INDEX_LUT = 280
+"""LUTs of the indices where a multiplier serves several sums, Vivado HLS."""
 
 VIVADO_DSP_CYCLES = 2
 """Cycles that Vivado HLS adds to a pixel where products go to DSP blocks."""
@@ -70,9 +80,13 @@ class Convolution(Family):
         terms = engine.lut_terms() if figure == "lut" else engine.ff_terms()
         terms.pop("slow_registers", None)
         terms["window_control"] = 1.0
-        if figure == "ff":
+        if engine.resource:
             terms["line_buffer"] = float(channels * engine.data.width * max(height - 1, 1))
-            terms["window"] = float(channels * engine.data.width * height * width)
+        terms["window"] = float(channels * engine.data.width * height * width)
+        if not engine.resource:
+            add_stream_terms(terms, engine, figure)
+            if figure == "ff":
+                terms["window_shared_pipeline"] = terms["shared_pipeline"]
         return terms
 
     def ranges(self, row: Row) -> Mapping[str, float]:
@@ -139,28 +153,31 @@ def _vitis_ff(row: Row, engine: Engine) -> float:
 
 
 def _resource_lut(row: Row, engine: Engine) -> float:
-    """LUTs of a Resource convolution, as counted in reports of Vitis HLS.
+    """LUTs of a Resource convolution, as counted in reports of each tool.
 
-    Vivado HLS reports scatter about the same sum without the window's multiplexers and the
-    dependence on the inputs' width.
+    A multiplexer costs the same whatever its width.
     """
     n_in = engine.n_in
-    scale = engine.data.width / 16 if row.vitis else 1.0
-    mux = 5.3 * scale * min(engine.reuse_factor, n_in)
+    picked = min(engine.reuse_factor, n_in)
     total = (
         engine.block_factor * (engine.acc_bits + 0.3)
         + engine.lut_terms()["multiply"]
-        + 18 * scale * (n_in + engine.n_out)
-        + 60
-        + max(n_in / engine.reuse_factor, 1.0) * mux
-        + 641
+        + max(n_in / engine.reuse_factor, 1.0) * MULTIPLEXER_LUT * picked
+        + 18 * engine.n_out
         + engine.accumulator_mux / 3
     )
-    if not row.vitis:
-        return total
+    channels, bits = _channels(row), engine.data.width
     height, width = row.count("kh") or 1, row.count("kw") or 1
-    window = 2 * engine.data.width * (height - 1) + 6 * height * width
-    return total + _channels(row) * window
+    if row.vitis:
+        if engine.beyond_inputs:  # each multiplier selects among all sums
+            total += engine.block_factor * engine.n_out * engine.acc_bits
+        return total + 701 + 18 * n_in + channels * (2 * bits * (height - 1) + 6 * height * width)
+    if engine.beyond_inputs:
+        total += VIVADO_INDEX_LUT
+    # A row of pixels stands in shift registers of 32 bits a LUT.
+    cascades = rules.ceil_div(row.counts["in_w"], 32) - 1
+    line = channels * bits * (height - 1) * cascades / 2
+    return total + VIVADO_CONTROL_LUT + 0.8 * bits * channels + line
 
 
 FAMILY = Convolution()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hwflow.estimate import rules
-from hwflow.estimate.engine import LATENCY_POOL, Engine, engine_of
+from hwflow.estimate.engine import LATENCY_POOL, Engine, add_stream_terms, engine_of
 from hwflow.estimate.registry import Family
 from hwflow.estimate.rows import Row
 
@@ -73,7 +73,14 @@ class Dense(Family):
     def terms(self, row: Row, figure: str) -> Mapping[str, float]:
         engine = _engine(row)
         terms = engine.lut_terms() if figure == "lut" else engine.ff_terms()
-        if row.stream or engine.beyond_inputs or not engine.resource:
+        if engine.resource:
+            self._add_resource_terms(terms, row, engine)
+        else:
+            self._add_constant_terms(terms, row, engine, figure)
+        return terms
+
+    def _add_resource_terms(self, terms: dict[str, float], row: Row, engine: Engine) -> None:
+        if row.stream or engine.beyond_inputs:
             terms["stream" if row.stream else "parallel"] = 1.0
         if row.stream and _beats(row, engine) > 1:
             terms["beat_buffer"] = float(engine.n_in * engine.data.width)
@@ -82,7 +89,23 @@ class Dense(Family):
         if row.fused:
             terms["activation"] = float(engine.n_out * engine.acc_bits)
             terms["interface"] = float(engine.n_in * engine.data.width)
-        return terms
+
+    def _add_constant_terms(
+        self, terms: dict[str, float], row: Row, engine: Engine, figure: str
+    ) -> None:
+        outputs, inputs = engine.n_out * engine.acc_bits, engine.n_in * engine.data.width
+        if row.stream:
+            terms["stream"] = 1.0
+            add_stream_terms(terms, engine, figure)
+            if figure == "ff":
+                terms["held_inputs"] = float(inputs * (2 if engine.multiplexed else 1))
+        elif figure == "lut":
+            terms["parallel"] = 1.0
+            terms["activation"] = float(outputs) if row.fused else 0.0
+        elif row.fused and not engine.unity:
+            terms["held_inputs"] = float(inputs)
+            if engine.depth_cycles > 0 and engine.reuse_factor == 1:
+                terms["registered_outputs"] = float(outputs)
 
     def ranges(self, row: Row) -> Mapping[str, float]:
         engine = _engine(row)
@@ -128,13 +151,13 @@ def _vitis_resource(engine: Engine, figure: str, beats: int) -> float | None:
     in_bits, acc = engine.data.width, engine.acc_bits
     if figure == "ff":
         return 3.0 * in_bits * engine.n_in + 2.0 * acc * engine.n_out + (169 if beats > 1 else 59)
-    mux = 5.3 * in_bits / 16 * min(engine.reuse_factor, engine.n_in)
+    mux = 5.3 * min(engine.reuse_factor, engine.n_in)
     lanes = max(engine.n_in / engine.reuse_factor, 1.0)
     terms = engine.lut_terms()
     return (
         engine.block_factor * (acc + 0.3)
         + terms["multiply"]
-        + 18 * in_bits / 16 * (engine.n_in + engine.n_out)
+        + 18 * (engine.n_in + engine.n_out)
         + lanes * mux
         + (340 if beats > 1 else 165)
         + terms["accumulator_mux"] / 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hwflow.estimate.engine import LATENCY_POOL, Engine, engine_of
+from hwflow.estimate.engine import LATENCY_POOL, Engine, add_stream_terms, engine_of
 from hwflow.estimate.registry import Family
 from hwflow.estimate.rows import Row
 
@@ -61,12 +61,12 @@ class Depthwise(Family):
         total: dict[str, float] = {}
         for engine in _engines(row):
             terms = engine.lut_terms() if figure == "lut" else engine.ff_terms()
+            add_stream_terms(terms, engine, figure)
             for name, value in terms.items():
                 total[name] = total.get(name, 0.0) + value
         height, width = row.count("kh") or 1, row.count("kw") or 1
         bits = _channels(row) * row.width("in")
         total["window_control"] = 1.0
-        total["line_buffer"] = float(bits * max(height - 1, 1))
         total["window"] = float(bits * height * width)
         return total
 

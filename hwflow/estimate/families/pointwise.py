@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hwflow.estimate.engine import LATENCY_POOL, Engine, engine_of
+from hwflow.estimate.engine import LATENCY_POOL, Engine, add_stream_terms, engine_of
 from hwflow.estimate.registry import Family
 from hwflow.estimate.rows import Row
 
@@ -50,9 +50,15 @@ class Pointwise(Family):
     def terms(self, row: Row, figure: str) -> Mapping[str, float]:
         engine = _engine(row)
         terms = engine.lut_terms() if figure == "lut" else engine.ff_terms()
-        if not row.stream:
+        if row.stream:
+            terms["stream"] = 1.0
+            add_stream_terms(terms, engine, figure)
+            if figure == "ff":
+                terms["held_inputs"] = float(engine.n_in * engine.data.width)
+        else:
             terms = {name: value * _pixels(row) for name, value in terms.items()}
-        terms["stream" if row.stream else "parallel"] = 1.0
+            if figure == "lut":
+                terms["parallel"] = 1.0
         return terms
 
     def ranges(self, row: Row) -> Mapping[str, float]:
