@@ -3,6 +3,7 @@
 #   make test         run every test but those of full-size
 #   make full-size    build and verify every shipped design that make test leaves out
 #   make fuzz         compare the engine with NumPy on a million random operations
+#   make estimates    remake the error tables of docs/estimates.md, beside rule4ml
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -10,12 +11,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ENGINE := setup.py $(shell find sim/src sim/include sim/bindings -type f)
 WORKERS ?= auto
+RULE4ML := .venv-rule4ml
+DATA ?= ../shared/data/synthesis
 
 FUZZ_CASES ?= 1000000
 FUZZ_ROUNDS ?= 200000
 FUZZ_SEED ?= 0
 
-.PHONY: squeezenet test full-size lint fuzz bench lock clean
+.PHONY: squeezenet test full-size lint fuzz bench estimates lock clean
 
 squeezenet: $(READY)
 	$(BIN)/hwflow build designs/squeezenet_int8.yaml
@@ -40,6 +43,14 @@ fuzz: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+estimates: $(READY) $(RULE4ML)/.ready
+	$(BIN)/python -m hwflow.estimate.validate --data $(DATA) --rule4ml-python $(RULE4ML)/bin/python
+
+$(RULE4ML)/.ready: requirements-rule4ml.txt
+	$(PYTHON) -m venv $(RULE4ML)
+	$(RULE4ML)/bin/pip install --quiet --requirement requirements-rule4ml.txt
+	touch $@
+
 $(READY): requirements.lock pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --requirement requirements.lock
@@ -53,5 +64,5 @@ lock:
 	rm requirements.new
 
 clean:
-	rm -rf $(VENV) build *.egg-info hwflow/simulate/_engine*.so
+	rm -rf $(VENV) $(RULE4ML) build *.egg-info hwflow/simulate/_engine*.so
 	$(MAKE) -C sim clean

@@ -83,7 +83,8 @@ def build(
             flow.run(name)
             if name == stop:
                 return BuildResult(workspace.project, flow.metrics())
-        return BuildResult(flow.publish(), flow.metrics())
+        metrics = flow.metrics()
+        return BuildResult(flow.publish(metrics), metrics)
 
 
 def read_design(path: Path) -> Design:
@@ -118,6 +119,19 @@ def planned_streams(
     """
     with _up_to("plan", design_path, output, progress) as flow:
         return flow.streams
+
+
+def planned(
+    design_path: Path, output: Path = Path("hls_projects"), progress: Progress | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `metrics.json` and `plan.json` hold once a design is planned, likewise.
+
+    Raises:
+        DesignError: if the design cannot be built.
+        DoesNotFitError: if its target cannot be reached.
+    """
+    with _up_to("plan", design_path, output, progress) as flow:
+        return flow.metrics(), flow.streams.to_json()
 
 
 @contextmanager
@@ -470,16 +484,39 @@ class _Flow:
         if "plan" in self.steps:
             found["hardware"] = hardware_metrics(self.design, self.streams)
             found |= json.loads(self.output("plan", "figures.json").read_text())
+            if "hls" in self.steps:
+                found |= self.vendor_results()
+            found["estimate"] = self.estimate(found)
         found["verification"] = {"status": "skipped"}
         if "verify" in self.steps:
             found["verification"] = json.loads(self.output("verify", "results.json").read_text())
         found["timings_s"] = {name: round(s.seconds, 3) for name, s in self.steps.items()}
         return found
 
-    def publish(self) -> Path:
+    def estimate(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Each figure with its source and uncertainty, for both of the tools' stages."""
+        from hwflow.project_estimate import of_metrics
+        from hwflow.recalibration import local_factors
+
+        found = of_metrics(metrics, self.streams.to_json(), local_factors(self.workspace.project))
+        return found.to_json()
+
+    def vendor_results(self) -> dict[str, Any]:
+        """The vendor's figures of the previous project, if they are of the same sources."""
+        from hwflow.ingest import carried_over
+
+        kept = carried_over(self.workspace.project, self.output("hls", "hls"))
+        if kept is None:
+            self.progress.note(
+                "the vendor's figures are dropped: the HLS sources have changed since; "
+                "run hwflow synth or hwflow ingest again"
+            )
+        return kept or {}
+
+    def publish(self, metrics: dict[str, Any]) -> Path:
         """Puts the project in the place of the previous one."""
         extra = PlannedFiles()
-        extra.add("metrics.json", json_bytes(self.metrics()))
+        extra.add("metrics.json", json_bytes(metrics))
         extra.add("design.json", json_bytes(self.design.to_json()))
         files = {
             "model/float.h5": self.output("network", "float.h5"),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +11,17 @@ from typing import Any
 
 from hwflow.errors import DesignError, Fault
 from hwflow.hls_folder import read_project
+from hwflow.project_estimate import of_metrics
+from hwflow.recalibration import Factors, appended, factors_of, table_of
 from hwflow.report.vendor_archive import extract_reports
 from hwflow.report.vendor_files import VendorResult, find_reports, join_reports
 from hwflow.report.vendor_report import RESOURCES
-from hwflow.workspace import (
-    MANIFEST,
-    disk_errors,
-    file_digest,
-    json_bytes,
-    write_atomically,
-)
+from hwflow.toolchain.synthesis import design_digest
+from hwflow.workspace import MANIFEST, file_digest, json_bytes, write_atomically
 
 METRICS = "metrics.json"
-TABLE = "recalibration.csv"
 
 _FIGURES = (*RESOURCES, "latency_cycles", "initiation_interval_cycles")
-_COLUMNS = ("design", "layer", "stage", "tool", "part", "figure", "estimate", "actual")
 _VENDOR_SOURCES = ("csynth", "cosim", "vivado")
 
 
@@ -95,7 +87,7 @@ def ingest(project: Path, reports: Path) -> Comparison:
 
 
 def merge(project: Path, design: str, result: VendorResult, base: Path | None = None) -> Comparison:
-    """Writes results into a project's `metrics.json` and `recalibration.csv`.
+    """Writes results into a project's `metrics.json` and the `recalibration.csv` beside it.
 
     What was estimated is kept under `estimates`. Both files are replaced as a whole, never left in
     part; doing it again with the same reports changes nothing.
@@ -120,8 +112,8 @@ def merge(project: Path, design: str, result: VendorResult, base: Path | None = 
             and metrics[key].get("source") not in _VENDOR_SOURCES
         }
     rows = tuple(_rows(estimates, result))
-    table = _append(project / TABLE, design, result, rows)
-    factors = recalibration_factors(table)
+    table = appended(table_of(project), _entries(design, result, rows))
+    factors = factors_of(table)
     updated = {
         **metrics,
         "resources": _resources(metrics, estimates, result),
@@ -130,13 +122,71 @@ def merge(project: Path, design: str, result: VendorResult, base: Path | None = 
         "vendor": {
             "figures": {name: dict(figure) for name, figure in result.figures.items()},
             "reports": [_reported(report.to_json(), base) for report in result.reports],
+            "per_layer": {
+                stage: {layer: dict(row) for layer, row in layers.items()}
+                for stage, layers in result.per_layer.items()
+            },
+            "sources": design_digest(project / "hls"),
         },
         "recalibration": factors,
     }
-    write_atomically(project / TABLE, table.encode())
+    if "estimate" in metrics:
+        updated["estimate"] = _estimate(project, updated, factors)
+    write_atomically(table_of(project), table.encode())
     write_atomically(project / METRICS, json_bytes(updated))
     _update_manifest(project)
     return Comparison(rows, factors, updated)
+
+
+def carried_over(project: Path, hls: Path) -> dict[str, Any] | None:
+    """What a new build of the same sources keeps of a project's results.
+
+    Args:
+        project: as it was published.
+        hls: the sources of the new build.
+
+    Returns:
+        Keys of `metrics.json`; nothing if there are no results; none if they are of other sources.
+    """
+    try:
+        metrics = _read_metrics(project)
+    except DesignError:  # damaged: the new build replaces it
+        return {}
+    vendor = metrics.get("vendor")
+    if not isinstance(vendor, dict):
+        return {}
+    if vendor.get("sources") != design_digest(hls):
+        return None
+    kept = ("resources", "latency", "estimates", "vendor", "recalibration")
+    return {key: metrics[key] for key in kept if key in metrics}
+
+
+def _estimate(project: Path, metrics: Mapping[str, Any], factors: Factors) -> Any:
+    """The estimates with results in their place; as they were where there is no plan."""
+    try:
+        plan = json.loads((project / "plan.json").read_bytes())
+        return of_metrics(metrics, plan, factors).to_json()
+    except (OSError, ValueError, KeyError, TypeError):
+        return metrics["estimate"]
+
+
+def _entries(design: str, result: VendorResult, rows: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """The rows of the local table: those with an estimate."""
+    tools = {report.stage: report for report in result.reports}
+    for row in rows:
+        if row.estimate is None:
+            continue
+        report = tools.get(row.stage.removesuffix("_per_layer"))
+        yield {
+            "design": design,
+            "layer": row.layer,
+            "stage": row.stage,
+            "tool": report.tool if report else "",
+            "part": report.part if report else "",
+            "figure": row.figure,
+            "estimate": f"{row.estimate:g}",
+            "actual": f"{row.actual:g}",
+        }
 
 
 def _read_metrics(project: Path) -> dict[str, Any]:
@@ -264,96 +314,3 @@ def _update_manifest(project: Path) -> None:
     metrics = project / METRICS
     entry.update(sha256=file_digest(metrics), size=metrics.stat().st_size)
     write_atomically(path, json_bytes(manifest))
-
-
-# --- the local table -----------------------------------------------------------------------------
-
-
-def _append(path: Path, design: str, result: VendorResult, rows: Sequence[Row]) -> str:
-    """The table with the rows that have an estimate; rows that it holds already are not doubled."""
-    tools = {report.stage: report for report in result.reports}
-    known = read_table(path)
-    for row in rows:
-        if row.estimate is None:
-            continue
-        report = tools.get(row.stage.removesuffix("_per_layer"))
-        entry = {
-            "design": design,
-            "layer": row.layer,
-            "stage": row.stage,
-            "tool": report.tool if report else "",
-            "part": report.part if report else "",
-            "figure": row.figure,
-            "estimate": f"{row.estimate:g}",
-            "actual": f"{row.actual:g}",
-        }
-        if entry not in known:
-            known.append(entry)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(known)
-    return text.getvalue()
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a recalibration table; none if there is no file.
-
-    Raises:
-        DesignError: if it has other columns, or figures that are no numbers.
-    """
-    if not path.exists():
-        return []
-    with disk_errors(f"reading {path.name}"):
-        text = path.read_text(errors="replace")
-    return _parse_table(text, str(path))
-
-
-def _parse_table(text: str, where: str) -> list[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != _COLUMNS:
-        raise DesignError(
-            Fault(where, "", f"must have the columns {','.join(_COLUMNS)}; delete it to begin anew")
-        )
-    rows, faults = [], []
-    for row in reader:
-        try:
-            float(row["estimate"]), float(row["actual"])
-        except (TypeError, ValueError):
-            faults.append(
-                Fault(f"{where}:{reader.line_num}", "", "estimate and actual must be numbers")
-            )
-        rows.append({name: row[name] or "" for name in _COLUMNS})
-    if faults:
-        raise DesignError(faults)
-    return rows
-
-
-def recalibration_factors(table: str) -> dict[str, dict[str, dict[str, float]]]:
-    """By stage and figure: what estimates of this table's designs have to be multiplied by.
-
-    The median of actual over estimate, over layers where there are any, else over whole designs;
-    with the quartiles between which half of the ratios lie, and their number.
-
-    Args:
-        table: text of `recalibration.csv`.
-    """
-    ratios: dict[tuple[str, str, bool], list[float]] = {}
-    for row in _parse_table(table, TABLE):
-        estimate, actual = float(row["estimate"]), float(row["actual"])
-        if estimate > 0:
-            key = (row["stage"], row["figure"], bool(row["layer"]))
-            ratios.setdefault(key, []).append(actual / estimate)
-    factors: dict[str, dict[str, dict[str, float]]] = {}
-    for stage, figure, by_layer in sorted(ratios):  # of layers last: they replace whole designs
-        values = ratios[stage, figure, by_layer]
-        low, middle, high = (
-            statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
-        )
-        factors.setdefault(stage, {})[figure] = {
-            "factor": round(middle, 4),
-            "low": round(low, 4),
-            "high": round(high, 4),
-            "rows": len(values),
-        }
-    return factors

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from hwflow.networks.family import Family
 
 
+_FIGURES = {
+    "lut": "LUT",
+    "ff": "FF",
+    "dsp": "DSP",
+    "bram_18k": "BRAM18",
+    "uram": "URAM",
+    "latency_cycles": "latency",
+    "initiation_interval_cycles": "interval",
+}
+
+
 def _console() -> Console:
     return Console(highlight=False, markup=False)
 
@@ -74,6 +85,11 @@ def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Size and speed, with where they come from."""
     rows = []
     resources, latency = metrics.get("resources"), metrics.get("latency")
+    estimate = metrics.get("estimate", {})
+    if estimate:
+        for label, suffix in (("csynth", ""), ("place and route", "_vivado")):
+            rows.append((f"figures, {label}", _figures(estimate["whole"], suffix)))
+        rows += [("note", note) for note in estimate["notes"]]
     if resources:
         used = ", ".join(
             f"{kind} {_number(resources[kind])}"
@@ -91,6 +107,18 @@ def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
         rows.append((f"speed ({latency['source']})", speed))
     return rows
+
+
+def _figures(whole: Mapping[str, Any], suffix: str) -> str:
+    """Every figure with its source and how far it may be off."""
+    cells = []
+    for name, label in _FIGURES.items():
+        value = whole.get(f"{name}{suffix}")
+        if value is None:
+            continue
+        error = whole[f"{name}{suffix}_uncertainty"]
+        cells.append(f"{label} {value:,} ({whole[f'{name}{suffix}_source']} ±{error:.0%})")
+    return ", ".join(cells)
 
 
 def print_verification(verification: Mapping[str, Any]) -> None:

@@ -100,12 +100,16 @@ def _figure(
     else:
         own = f"{family.pool(row, name)}/{name}"
         used = own if own in coefficients.weights else _nearest(family, row, name, coefficients)
-        if used is None:
-            return unknown("no calibration data for this kind of layer")
-        terms = family.terms(row, name)
-        weights = coefficients.weights[used]
-        value = sum(weight * terms.get(term, 0.0) for term, weight in weights.items())
-        source, borrowed = Source.FITTED, used != own
+        if used is not None:
+            terms = family.terms(row, name)
+            weights = coefficients.weights[used]
+            value = sum(weight * terms.get(term, 0.0) for term, weight in weights.items())
+            source, borrowed = Source.FITTED, used != own
+        else:
+            rough = family.fallback(row, name)
+            if rough is None:
+                return unknown("no calibration data for this kind of layer")
+            value, source, borrowed = rough, Source.RULE, True
     if name == "uram":
         return Figure(round(value), 0.0, source)
     if error is None or borrowed:

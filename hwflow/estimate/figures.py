@@ -86,6 +86,10 @@ class Estimate:
         """The value of a figure, none when it is unknown."""
         return self.figures[name].value
 
+    def all_figures(self) -> tuple[Figure, ...]:
+        """The figures of both stages."""
+        return (*self.figures.values(), *self.after_route.values())
+
     def to_json(self) -> dict[str, Any]:
         """A flat dictionary: each figure, then what qualifies it under `<figure>_...` keys."""
         out: dict[str, Any] = {"family": self.family, "stage": Stage.CSYNTH.value}
@@ -105,5 +109,6 @@ class Estimate:
         for name, figure in self.after_route.items():
             out[f"{name}_vivado"] = figure.value
             out[f"{name}_vivado_uncertainty"] = figure.uncertainty
+            out[f"{name}_vivado_source"] = figure.source.value if figure.source else None
         out["notes"] = list(self.notes)
         return out

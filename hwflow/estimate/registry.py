@@ -46,6 +46,10 @@ class Family(ABC):
         """The figure where it follows from the template, else none."""
         return None
 
+    def fallback(self, row: Row, figure: str) -> float | None:
+        """A rough figure for where no fitted weights are near, else none."""
+        return None
+
     @abstractmethod
     def terms(self, row: Row, figure: str) -> Mapping[str, float]:
         """Quantities whose weighted sum is the figure; asked only where there is no rule."""

@@ -568,9 +568,9 @@ def test_pack_synthesize_elsewhere_and_ingest(
     assert rows["fire2", "csynth", "lut"].ratio == 5890 / 5600
     assert rows["conv1", "synthesized", "lut"].actual == 1702
     assert comparison.factors["csynth"]["lut"]["rows"] == 2
-    table = (project / "recalibration.csv").read_bytes()
+    table = (project.parent / "recalibration.csv").read_bytes()
     assert ingest(project, there / "tiny" / "results").metrics["vendor"]["figures"]
-    assert (project / "recalibration.csv").read_bytes() == table
+    assert (project.parent / "recalibration.csv").read_bytes() == table
 
 
 @pytest.mark.parametrize(

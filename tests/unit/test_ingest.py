@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from hwflow.errors import DesignError, ToolError
-from hwflow.ingest import ingest, merge, read_table, recalibration_factors
+from hwflow.ingest import ingest, merge
+from hwflow.recalibration import factors_of, read_table
 from hwflow.report import vendor_archive
 from hwflow.report.vendor_archive import extract_reports
 from hwflow.report.vendor_files import find_reports, join_reports
@@ -196,7 +197,7 @@ def test_a_project_without_metrics_gets_them(project: Path, tmp_path: Path) -> N
     assert metrics["vendor"]["reports"][0]["path"] == "x/csynth.xml"
     assert all(row.estimate is None for row in comparison.rows)
     assert comparison.factors == {}
-    assert read_table(project / "recalibration.csv") == []
+    assert read_table(project.parent / "recalibration.csv") == []
 
 
 def test_what_does_not_fit_is_said(project: Path) -> None:
@@ -232,7 +233,7 @@ def test_estimates_outlive_a_second_result(project: Path) -> None:
     assert metrics["estimates"]["resources"] == estimate
     assert metrics["resources"]["stage"] == "synthesized"
     assert metrics["latency"]["stage"] == "cosim"  # Vivado says nothing of cycles
-    stages = {row["stage"] for row in read_table(project / "recalibration.csv")}
+    stages = {row["stage"] for row in read_table(project.parent / "recalibration.csv")}
     assert stages == {"csynth", "synthesized"}
 
 
@@ -297,7 +298,7 @@ def test_factors_are_medians_over_layers() -> None:
         "a,,routed,t,p,lut,200,100",
         "a,l1,csynth,t,p,dsp,0,4",
     ]
-    assert recalibration_factors("\n".join([HEADER, *rows])) == {
+    assert factors_of("\n".join([HEADER, *rows])) == {
         "csynth": {"lut": {"factor": 1.2, "low": 1.15, "high": 1.4, "rows": 3}},
         "routed": {"lut": {"factor": 0.5, "low": 0.5, "high": 0.5, "rows": 1}},
     }
@@ -313,7 +314,7 @@ def test_factors_are_medians_over_layers() -> None:
     ],
 )
 def test_a_damaged_table(project: Path, text: str, message: str) -> None:
-    (project / "recalibration.csv").write_text(text)
+    (project.parent / "recalibration.csv").write_text(text)
     with pytest.raises(DesignError, match=message):
         merge(project, "tiny", _result())
     assert not (project / "metrics.json").exists()

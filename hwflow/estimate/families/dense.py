@@ -9,6 +9,12 @@ from hwflow.estimate.engine import LATENCY_POOL, Engine, add_stream_terms, engin
 from hwflow.estimate.registry import Family
 from hwflow.estimate.rows import Row
 
+VIVADO_CONTROL_LUT = 300
+"""LUTs of the loops of a Resource layer under Vivado HLS."""
+
+VIVADO_SELECTION_LUT = 75
+"""LUTs that select a product's operands, Resource under Vivado HLS."""
+
 
 class Dense(Family):
     """A dense layer.
@@ -68,7 +74,13 @@ class Dense(Family):
             return float(engine.reuse_factor if engine.resource else engine.interval_cycles)
         if engine.resource and row.vitis:
             return _vitis_resource(engine, figure, _beats(row, engine) if row.stream else 1)
+        if engine.resource and figure == "lut" and (row.stream or not engine.beyond_inputs):
+            return _vivado_resource_lut(engine)
         return None
+
+    def fallback(self, row: Row, figure: str) -> float | None:
+        engine = _engine(row)
+        return _vivado_resource_lut(engine) if engine.resource and figure == "lut" else None
 
     def terms(self, row: Row, figure: str) -> Mapping[str, float]:
         engine = _engine(row)
@@ -162,6 +174,19 @@ def _vitis_resource(engine: Engine, figure: str, beats: int) -> float | None:
         + (340 if beats > 1 else 165)
         + terms["accumulator_mux"] / 3
     )
+
+
+def _vivado_resource_lut(engine: Engine) -> float:
+    """LUTs of a Resource layer of Vivado HLS; reports scatter widely about it."""
+    total = (
+        VIVADO_CONTROL_LUT
+        + engine.block_factor * (engine.acc_bits + VIVADO_SELECTION_LUT)
+        + engine.lut_terms()["multiply"]
+        + 18 * engine.n_out
+    )
+    if engine.beyond_inputs:  # each multiplier selects among all sums
+        total += engine.block_factor * engine.n_out * engine.acc_bits + engine.accumulator_mux / 3
+    return total
 
 
 FAMILY = Dense()
