@@ -92,20 +92,24 @@ def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows += [("note", note) for note in estimate["notes"]]
     if resources:
         used = ", ".join(
-            f"{kind} {_number(resources[kind])}"
-            for kind in ("lut", "ff", "dsp", "bram_18k", "uram")
+            f"{kind} {_number(resources[kind])}" for kind in _FIGURES if kind in resources
         )
         fits = {True: "fits", False: "does not fit", None: "unknown device"}[resources["fits"]]
         rows.append((f"resources ({resources['source']})", f"{used}: {fits}"))
         if not resources["fits"] and "verdict" in resources:
             rows.append(("fit", resources["verdict"]))
     if latency:
-        speed = (
-            f"{latency['frames_per_second']:.1f} frames/s, interval "
-            f"{_number(latency['initiation_interval_cycles'])} and latency "
-            f"{_number(latency['latency_cycles'])} cycles, bottleneck {latency['bottleneck']}"
-        )
-        rows.append((f"speed ({latency['source']})", speed))
+        parts = [
+            text.format(latency[key])
+            for key, text in (
+                ("frames_per_second", "{:.1f} frames/s"),
+                ("initiation_interval_cycles", "interval {:,} cycles"),
+                ("latency_cycles", "latency {:,} cycles"),
+                ("bottleneck", "bottleneck {}"),
+            )
+            if key in latency  # a report may lack any of them
+        ]
+        rows.append((f"speed ({latency['source']})", ", ".join(parts)))
     return rows
 
 

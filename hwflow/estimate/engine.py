@@ -220,6 +220,14 @@ class Engine:
             return self.latency_cycles + 1
         return max(min(self.reuse_factor, self.latency_cycles + 1), 1)
 
+    @property
+    def vitis_interval_cycles(self) -> int:
+        """Cycles a pixel of a stream under Vitis HLS: the loop around is not pipelined to one."""
+        through = self.depth_cycles + 2 + (self.depth_cycles > 1)
+        if self.reuse_factor == 1:
+            return through
+        return min(self.reuse_factor, max(through, self.latency_cycles + 1))
+
     def _constant_lut_terms(self) -> dict[str, float]:
         kept = self.dense_weights
         shifted = max(self.nonzero - kept, 0.0)

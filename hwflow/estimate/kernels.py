@@ -16,6 +16,9 @@ from hwflow.estimate.coefficients import Coefficients, shipped
 from hwflow.estimate.estimator import BORROWED_ERROR, with_route
 from hwflow.estimate.figures import CYCLES, FIGURES, Estimate, Figure, Source
 
+OUTSIDE = ("own kernels",)
+"""What says that no result of such a layer is in the calibration data."""
+
 TRANSFER_FACTOR = 2.0
 """By how much an error grows on its way from hls4ml's layers to other kernels of the same rules."""
 
@@ -168,7 +171,10 @@ def estimate_kernels(
 def _layer(layer: KernelLayer, vitis: bool, known: Coefficients) -> Estimate:
     figures = {
         name: Figure(
-            layer.figures[name], _transferred(layer.kernels, name, vitis, known), Source.RULE
+            layer.figures[name],
+            _transferred(layer.kernels, name, vitis, known),
+            Source.RULE,
+            outside=OUTSIDE,
         )
         for name in FIGURES
     }
@@ -197,7 +203,7 @@ def _whole(values: Mapping[str, int], layers: Sequence[Estimate]) -> Estimate:
             sizes = [size if size == max(sizes) else 0 for size in sizes]
         errors = [(part.uncertainty or 0.0) * size for part, size in zip(parts, sizes, strict=True)]
         error = sum(errors) / max(sum(sizes), 1)
-        figures[name] = Figure(values[name], round(error, 3), Source.RULE)
+        figures[name] = Figure(values[name], round(error, 3), Source.RULE, outside=OUTSIDE)
     return Estimate("kernels", figures)
 
 

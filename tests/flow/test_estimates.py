@@ -78,6 +78,9 @@ def test_results_outlive_an_unchanged_build_and_no_other(tiny: Built, tmp_path: 
     assert again.metrics["estimate"] == metrics["estimate"]
     assert json.loads((made.project / "metrics.json").read_text())["vendor"] == metrics["vendor"]
     assert not any("dropped" in note for note in told.notes)
+    text = CliRunner().invoke(app, ["build", str(made.design), "-o", str(made.root)]).stdout
+    assert "LUT 10,234 (csynth ±0%)" in text
+    assert "speed (cosim)" in text
 
     text = made.design.read_text()
     made.design.write_text(text.replace("interval_cycles: 400", "interval_cycles: 900"))

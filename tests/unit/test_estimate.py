@@ -147,6 +147,8 @@ def test_a_1x1_convolution_keeps_its_weights_out_of_block_ram() -> None:
     found = estimate(line, header)
     assert found.family == "pointwise"
     assert found.value("bram_18k") == 0
+    assert found.value("latency_cycles") == 14 * 14 * (64 + 5) + 1  # its products are shared
+    assert "regime" in found.figures["lut"].outside
 
 
 def test_a_design_is_the_sum_of_its_layers_and_as_slow_as_the_slowest() -> None:

@@ -56,6 +56,7 @@ def test_errors_are_those_of_layers_of_the_same_rules_doubled_within_bounds() ->
     assert conv["bram_18k"].uncertainty == 0.6
     assert made().layers["pool"].figures["ff"].uncertainty == 1.0  # more would say nothing
     assert {figure.source for figure in conv.values()} == {Source.RULE}
+    assert made().whole.to_json()["outside_calibration"] == ["own kernels"]
 
 
 def test_errors_of_layers_add_up_and_cycles_are_of_the_slowest() -> None:
@@ -115,7 +116,7 @@ def test_earlier_results_recalibrate_and_say_so() -> None:
     rows = [f"a,l{i},csynth,t,p,lut,100,{actual}" for i, actual in enumerate((140, 150, 150, 160))]
     found = made(table=(*rows, "a,,routed,t,p,ff,100,40"))
     lut = found.layers["conv"].figures["lut"]
-    assert (lut.value, lut.source) == (1500, Source.FITTED)
+    assert (lut.value, lut.source, lut.outside) == (1500, Source.FITTED, ())
     assert lut.uncertainty == 0.1  # the quartiles are close
     ff = found.layers["conv"].after_route["ff"]
     assert ff.value == 320

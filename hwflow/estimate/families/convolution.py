@@ -69,9 +69,9 @@ class Convolution(Family):
         if figure in ("latency_cycles", "initiation_interval_cycles"):
             return float(_cycles(row, engine))
         if engine.resource and figure == "lut":
-            return _resource_lut(row, engine)
+            return resource_lut(row, engine)
         if engine.resource and row.vitis:
-            return _vitis_ff(row, engine)
+            return resource_ff(row, engine)
         return None
 
     def terms(self, row: Row, figure: str) -> Mapping[str, float]:
@@ -127,22 +127,20 @@ def _engine(row: Row) -> Engine:
 def _cycles(row: Row, engine: Engine) -> int:
     pixels = _pixels(row)
     if engine.resource:
-        each = SHIFT_CYCLES + engine.reuse_factor + 1 + engine.resource_extra_cycles
-        if row.vitis:
-            return pixels * (each + engine.beyond_inputs) + 1
-        return pixels * (each + (VIVADO_DSP_CYCLES if engine.dsp else 0))
+        each, extra = SHIFT_CYCLES + engine.reuse_factor + 1, engine.resource_extra_cycles
+        if row.vitis:  # its schedule hides a cycle of the products behind the shift
+            return pixels * (each + max(extra - 1, 0) + engine.beyond_inputs) + 1
+        return pixels * (each + extra + (VIVADO_DSP_CYCLES if engine.dsp else 0))
     if row.vitis:
-        if engine.reuse_factor == 1:
-            return pixels * (engine.depth_cycles + 2 + (engine.depth_cycles > 1)) + 3
-        return pixels * max(engine.interval_cycles, engine.depth_cycles + 2) + 3
+        return pixels * engine.vitis_interval_cycles + 3
     interval = engine.interval_cycles
     if engine.multiplexed:
         interval = min(interval + 1, engine.reuse_factor)
     return pixels * interval + (3 if interval == 1 else 2)
 
 
-def _vitis_ff(row: Row, engine: Engine) -> float:
-    """Flip-flops of a Resource convolution of Vitis HLS, as counted in its reports."""
+def resource_ff(row: Row, engine: Engine) -> float:
+    """Flip-flops of a Resource convolution, as counted in reports of Vitis HLS."""
     in_bits, channels = engine.data.width, _channels(row)
     return (
         9.0 * in_bits * channels
@@ -152,7 +150,7 @@ def _vitis_ff(row: Row, engine: Engine) -> float:
     )
 
 
-def _resource_lut(row: Row, engine: Engine) -> float:
+def resource_lut(row: Row, engine: Engine) -> float:
     """LUTs of a Resource convolution, as counted in reports of each tool.
 
     A multiplexer costs the same whatever its width.

@@ -53,8 +53,11 @@ class Depthwise(Family):
             return sum(engine.dsp for engine in engines)
         if figure in ("latency_cycles", "initiation_interval_cycles"):
             pixels = (row.count("in_h") or 1) * row.counts["in_w"]
-            least = engines[0].depth_cycles + 2 if row.vitis else 1
-            return float(pixels * max(engines[0].interval_cycles, least) + 4)
+            slowest = max(
+                engine.vitis_interval_cycles if row.vitis else engine.interval_cycles
+                for engine in engines
+            )
+            return float(pixels * slowest + 4)
         return None
 
     def terms(self, row: Row, figure: str) -> Mapping[str, float]:

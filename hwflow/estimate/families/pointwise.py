@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hwflow.estimate.engine import LATENCY_POOL, Engine, add_stream_terms, engine_of
+from hwflow.estimate.families.convolution import resource_ff, resource_lut
 from hwflow.estimate.registry import Family
 from hwflow.estimate.rows import Row
+
+LOOP_CYCLES = 4
+"""Cycles a pixel takes beside its products, Resource."""
 
 
 class Pointwise(Family):
     """A 1x1 convolution; its weights are partitioned completely, so they never take block RAM.
+
+    With Resource the products are still shared; there are no results of that.
 
     Source: hls4ml 1.3 templates `nnet_sepconv2d_stream.h`, `nnet_conv1d_latency.h`.
     """
@@ -26,7 +32,8 @@ class Pointwise(Family):
         return None if row.count("in_w") else "the row gives no input size"
 
     def regime(self, row: Row, figure: str) -> str:
-        return f"{row.tool_family}_{'stream' if row.stream else 'parallel'}"
+        strategy = "_resource" if _engine(row).resource else ""
+        return f"{row.tool_family}_{'stream' if row.stream else 'parallel'}{strategy}"
 
     def pool(self, row: Row, figure: str) -> str:
         return LATENCY_POOL
@@ -39,10 +46,12 @@ class Pointwise(Family):
             return 0.0
         if figure == "dsp":
             return engine.dsp * copies
+        if engine.resource:
+            return _resource(row, engine, figure)
         if figure in ("latency_cycles", "initiation_interval_cycles"):
             if row.stream:
-                least = engine.depth_cycles + 2 if row.vitis else 1
-                return float(pixels * max(engine.interval_cycles, least) + 3)
+                vitis = engine.vitis_interval_cycles
+                return float(pixels * (vitis if row.vitis else engine.interval_cycles) + 3)
             interval = engine.interval_cycles
             return float(engine.latency_cycles if figure == "latency_cycles" else interval)
         return None
@@ -72,7 +81,17 @@ def _pixels(row: Row) -> int:
 
 def _engine(row: Row) -> Engine:
     engine = engine_of(row, row.count("n_chan", "n_in") or 1, row.count("n_filt", "n_out") or 1)
-    return replace(engine, resource=False)
+    return engine if row.stream else replace(engine, resource=False)
+
+
+def _resource(row: Row, engine: Engine, figure: str) -> float:
+    """Cycles and logic of a streamed Resource layer: a convolution's without a window."""
+    if figure == "lut":
+        return resource_lut(row, engine)
+    if figure == "ff":
+        return resource_ff(row, engine)
+    each = engine.reuse_factor + LOOP_CYCLES + engine.resource_extra_cycles
+    return float(_pixels(row) * each + 1)
 
 
 FAMILY = Pointwise()
