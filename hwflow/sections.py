@@ -44,6 +44,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 ReuseFactor = Annotated[int, Field(ge=1, le=1 << 30)]
 Storage = Literal["auto", "lut", "bram", "uram"]
+Multiplier = Literal["auto", "lut", "dsp", "dsp_pair"]
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1, max_length=4)]
 
 REASONS: Mapping[tuple[str, ...], str] = {
@@ -233,6 +234,7 @@ class PartialHardware(Section):
 
     reuse_factor: ReuseFactor | None = Field(None, description="Uses of a multiplier an output.")
     storage: Storage = Field("auto", description="Memory of the weights.")
+    multiplier: Multiplier = Field("auto", description="What makes the products.")
 
 
 @dataclass(frozen=True)
@@ -242,10 +244,12 @@ class LayerHardware:
     Attributes:
         reuse_factor: uses of a multiplier for one output pixel; None lets the plan choose.
         storage: memory of its weights: `auto`, `lut`, `bram` or `uram`.
+        multiplier: what makes its products: `auto`, `lut`, `dsp` or `dsp_pair`.
     """
 
     reuse_factor: int | None
     storage: str
+    multiplier: str = "auto"
 
 
 class Hardware(Section):
@@ -272,13 +276,16 @@ class Hardware(Section):
         0.8, description="Of each resource of the part that a plan for a target may take."
     )
     storage: Storage = Field("auto", description="Memory of the weights.")
+    multiplier: Multiplier = Field(
+        "auto", description="What makes the products; dsp_pair: two of an input in one DSP slice."
+    )
     layers: dict[str, PartialHardware] = Field(
         {}, description="By layer name or pattern (`fire*`); later ones override earlier ones."
     )
 
     def for_layer(self, name: str) -> LayerHardware:
         """How a layer is built: the defaults, overridden field by field."""
-        result = LayerHardware(self.reuse_factor, self.storage)
+        result = LayerHardware(self.reuse_factor, self.storage, self.multiplier)
         for partial in _matching(self.layers, name):
             given = {field: getattr(partial, field) for field in partial.model_fields_set}
             result = replace(result, **given)

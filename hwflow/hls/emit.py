@@ -68,6 +68,15 @@ def beat_type(stream: Stream) -> str:
     return f"hwflow::beat<{stream.format.raw_type}, {stream.lanes}>"
 
 
+MULTIPLIERS = {
+    "auto": "by_the_tool",
+    "lut": "in_luts",
+    "dsp": "in_dsps",
+    "dsp_pair": "in_dsp_pairs",
+}
+"""The types of `kernels/multipliers.h` by what makes a process's products."""
+
+
 @dataclass(frozen=True)
 class ProcessText:
     """The C++ text of one process.
@@ -132,6 +141,8 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
     if process.kernel == "softmax":
         for kind in ("exponential", "sum"):
             types.append((f"{kind}_t", f"ap_uint<{process.settings[f'{kind}_width']}>"))
+    if process.weights is not None:
+        types.append(("multiplier_t", f"hwflow::{MULTIPLIERS[process.multiplier]}"))
     if process.table is not None:
         types.append(("values_t", packing.cpp_type(packing.narrowest(process.table))))
     settings = dict(process.settings)

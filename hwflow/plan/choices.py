@@ -16,6 +16,8 @@ class LayerChoice(Protocol):
     def reuse_factor(self) -> int | None: ...
     @property
     def storage(self) -> str: ...
+    @property
+    def multiplier(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,14 @@ class Choices:
     """What the design says of the hardware.
 
     Attributes:
-        for_layer: reuse factor and storage of a layer by its name.
+        for_layer: reuse factor, storage and multiplier of a layer by its name.
         explicit: whether a reuse factor was given for this very layer, and so must be legal.
         interval_cycles: cycles an image where no reuse factor is given.
         fastest: fold as little as legal (`strategy: latency`).
         uram_initialisable: whether the device's UltraRAM can hold constants.
         folds: of convolutions by name, as a plan chose them; they come before everything else.
         storages: of weights by the convolution's name, as a plan chose them.
-        multipliers: `lut` or `dsp` by the convolution's name, as a plan chose them.
+        multipliers: `lut`, `dsp` or `dsp_pair` by the convolution's name, as a plan chose them.
         simulate_depths: find the depths of the FIFOs by simulation; otherwise they only keep the
             network from blocking.
     """

@@ -34,7 +34,7 @@ class Option:
 
     Attributes:
         fold: how it is folded.
-        multiplier: `lut` or `dsp`.
+        multiplier: `lut`, `dsp` or `dsp_pair`.
         storage: of the weights, as a design names it: `lut`, `bram` or `uram`.
         period: cycles from frame to frame.
         resources: of the engine and its sliding window.
@@ -246,6 +246,7 @@ def convolution_options(
     latency: int,
     folds: Sequence[Fold],
     storage: str = "auto",
+    multiplier: str = "auto",
     *,
     uram_initialisable: bool = False,
 ) -> list[Option]:
@@ -256,6 +257,7 @@ def convolution_options(
         latency: ticks that a process's period exceeds its cycles by, for one input a cycle.
         folds: to consider.
         storage: given by hand, or `auto`.
+        multiplier: likewise.
         uram_initialisable: whether weights may stand in UltraRAM.
     """
     options = []
@@ -265,12 +267,15 @@ def convolution_options(
         if layer.buffer_pixels:
             buffer = cost.buffer_memory(layer, fold)
             extra = cost.window(buffer.words, buffer.width_bits, buffer.storage)
+        multipliers = [multiplier] if multiplier != "auto" else ["lut", "dsp"]
+        if multiplier == "auto" and layer.can_pair and fold.pe > 1:
+            multipliers.append("dsp_pair")
         storages = [storage] if storage != "auto" else ["lut", "bram"]
         if storage == "auto" and uram_initialisable:
             storages.append("uram")
         for place in storages:
             name = "lutram" if place == "lut" else place
-            for impl in ("lut", "dsp"):
+            for impl in multipliers:
                 made = cost.convolution(layer, fold, impl, name) + extra
                 options.append(Option(fold, impl, place, period, made))
     return options

@@ -73,8 +73,8 @@ _OTHER_CONTROL = Resources(lut=70, ff=60)
 
 
 def multiplier_impl(wide: int, narrow: int, wanted: str = "auto") -> str:
-    """`lut` or `dsp`: what is wanted, or what the tool would choose."""
-    if wanted in ("lut", "dsp"):
+    """`lut`, `dsp` or `dsp_pair`: what is wanted, or what the tool would choose."""
+    if wanted != "auto":
         return wanted
     return "dsp" if wide >= 11 and narrow >= 5 else "lut"
 
@@ -116,27 +116,41 @@ def auto_storage(words: int, width_bits: int) -> str:
     return place("buffer", words, width_bits).storage
 
 
+def products_of(layer: Foldable, fold: Fold, impl: str) -> Resources:
+    """The multipliers of a convolution.
+
+    A DSP slice that makes two products needs one more addition for them: what the lower one
+    borrowed is given back to the upper one.
+    """
+    if impl == "dsp_pair":
+        pairs, single = divmod(fold.pe, 2)
+        given_back = pairs * fold.simd * (layer.input_width + layer.weight_width)
+        return Resources(lut=given_back, dsp=(pairs + single) * fold.simd)
+    one = multiplier(layer.input_width, layer.weight_width, impl)
+    return Resources(lut=fold.multipliers * one.lut, dsp=fold.multipliers * one.dsp)
+
+
 def convolution(layer: Foldable, fold: Fold, impl: str, storage: str) -> Resources:
     """The engine of a convolution, without its sliding window.
 
     Args:
         layer: its shape and widths.
         fold: how it is folded.
-        impl: `lut`, `dsp` or `auto` for its products.
+        impl: `lut`, `dsp`, `dsp_pair` or `auto` for its products.
         storage: of its weights: `bram`, `lutram` or `uram`.
     """
     lanes = fold.pe
     products = fold.multipliers
-    one = multiplier(layer.input_width, layer.weight_width, impl)
+    made = products_of(layer, fold, impl)
     product_bits = layer.input_width + layer.weight_width
     simd = fold.simd
     adders = lanes * ((simd - 1) * (product_bits + 2) + layer.sum_width)
     words = layer.weight_words(fold)
     bias_words = layer.filters * layer.groups // lanes
     total = _CONTROL["matrix_vector"] + Resources(
-        lut=products * one.lut + adders,
+        lut=made.lut + adders,
         ff=2 * products * product_bits + lanes * layer.sum_width,
-        dsp=products * one.dsp,
+        dsp=made.dsp,
     )
     total += memory(words, products * layer.weight_width, storage)
     total += memory(bias_words, lanes * layer.sum_width, "lutram")

@@ -110,6 +110,14 @@ class Foldable:
         total = self.taps * self.inputs * self.filters * self.groups
         return total // fold.multipliers
 
+    @property
+    def can_pair(self) -> bool:
+        """Whether one DSP slice of 25 x 18 bits makes two products of an input, as
+        `kernels/multipliers.h` lays them out.
+        """
+        apart = self.input_width + self.weight_width
+        return not self.is_depthwise and apart + self.weight_width + 1 <= 25
+
     def input_lanes(self, fold: Fold) -> int:
         """Channels in the beats that a fold reads."""
         return fold.pe if self.is_depthwise else fold.simd

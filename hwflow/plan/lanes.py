@@ -83,6 +83,31 @@ def weight_memory(choices: Choices, operation: Conv2D, words: int, width_bits: i
     )
 
 
+def multiplier_of(choices: Choices, operation: Conv2D, layer: folding.Foldable) -> str:
+    """What makes the products of a layer: `lut`, `dsp`, `dsp_pair` or `auto`.
+
+    Raises:
+        DesignError: for pairs of products that do not fit a DSP slice.
+    """
+    said = choices.for_layer(operation.name).multiplier
+    wanted = choices.multipliers.get(operation.name, said)
+    if wanted == "dsp_pair" and not layer.can_pair:
+        why = (
+            "each of its filters reads another channel"
+            if layer.is_depthwise
+            else f"inputs of {layer.input_width} and weights of {layer.weight_width} bits need "
+            f"{layer.input_width + 2 * layer.weight_width + 1} of 25 bits"
+        )
+        raise DesignError(
+            Fault(
+                "",
+                "hardware.multiplier",
+                f"must not be 'dsp_pair' for layer {operation.name!r}: {why}",
+            )
+        )
+    return wanted
+
+
 @dataclass
 class Lanes:
     """Channels in the beats of every stage.

@@ -29,6 +29,7 @@ from hwflow.plan.dataflow import Simulator
 from hwflow.plan.device import Device, load_devices
 from hwflow.plan.fifo_search import UNLIMITED_BEATS
 from hwflow.plan.folding import Fold, Foldable
+from hwflow.plan.lanes import multiplier_of
 from hwflow.plan.mapping import Choices, foldable, map_graph
 from hwflow.plan.process_schedule import LATENCIES, RESTART_CYCLES, period_cycles
 from hwflow.plan.streams import StreamGraph
@@ -188,6 +189,7 @@ class _Layer:
     shape: Foldable
     folds: tuple[Fold, ...]
     storage: str
+    multiplier: str
     by_hand: bool
 
 
@@ -220,7 +222,13 @@ class _Planner:
                     folds = (folding.fold_for_reuse_factor(shape, factor),)
                 except DesignError as error:
                     faults += error.faults
-            layers.append(_Layer(shape, folds, said.storage, said.reuse_factor is not None))
+            multiplier = said.multiplier
+            try:
+                multiplier = multiplier_of(self.choices, operation, shape)
+            except DesignError as error:
+                faults += error.faults
+            by_hand = said.reuse_factor is not None
+            layers.append(_Layer(shape, folds, said.storage, multiplier, by_hand))
         if faults:
             raise DesignError(faults)
         return layers
@@ -235,6 +243,7 @@ class _Planner:
                     latency,
                     layer.folds,
                     layer.storage,
+                    layer.multiplier,
                     uram_initialisable=self.choices.uram_initialisable,
                 ),
             )

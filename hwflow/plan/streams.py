@@ -107,7 +107,8 @@ class Process:
         table: raw results of a table, by the bit pattern of the input.
         weight_format: of `weights`.
         multipliers: products a cycle.
-        multiplier: what makes them: `lut`, `dsp`, or `auto` (the tool's choice by their widths).
+        multiplier: what makes them: `lut`, `dsp`, `dsp_pair` (two products each), or `auto`
+            (the tool's choice by their widths).
     """
 
     name: str

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from hwflow.fixed_point import FixedPoint, IntArray, Overflow, Rounding
-from hwflow.integer_graph import IntegerGraph
+from hwflow.integer_graph import IntegerGraph, infer
+from hwflow.opset import Conv2D, Input, Requantize
 from tests.support.kernel_cases import conv_case, conv_graph, divisors, extreme_images
 from tests.support.kernel_harness import FAST, STRICT, Case, run_cases
 
@@ -69,6 +70,53 @@ def test_as_optimised_for_simulation(tmp_path: Path) -> None:
     graph = conv_graph(rng, (6, 5, 8), (3, 3), 16, UINT8, INT8, UINT8, groups=8)
     batch.append((graph, conv_case(graph, 4, 0), extreme_images(rng, (6, 5, 8), UINT8)))
     check(batch, tmp_path, FAST)
+
+
+def test_what_makes_the_products_does_not_change_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    batch = []
+    for source in (UINT8, INT8):
+        graph = conv_graph(rng, (4, 3, 4), (2, 2), 5, source, INT8, UINT8)
+        images = extreme_images(rng, (4, 3, 4), source)
+        for multiplier in ("lut", "dsp", "dsp_pair"):
+            for pe in (1, 5):  # with a last channel that has no partner
+                case = conv_case(graph, pe, 2, multiplier=multiplier)
+                batch.append((graph, case, images))
+    graph = conv_graph(rng, (3, 4, 4), (2, 2), 4, UINT8, INT8, UINT8, groups=4)
+    images = extreme_images(rng, (3, 4, 4), UINT8)
+    batch += [(graph, conv_case(graph, 2, 0, 0, kind), images) for kind in ("lut", "dsp")]
+    check(batch, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "width"),
+    [(INT8, 8), (UINT8, 8), (FixedPoint(4, 1, False), 6), (FixedPoint(12, 3), 4), (INT8, 2)],
+)
+def test_every_pair_of_weights_with_every_input_in_one_dsp(
+    source: FixedPoint, width: int, tmp_path: Path
+) -> None:
+    """Each pixel holds another input; the channels' pairs of weights meet all extremes."""
+    weights = FixedPoint(width, 1)
+    low, high = weights.minimum, weights.maximum
+    corners = [low, low + 1, -1, 0, 1, high - 1, high]
+    pairs = [(a, b) for a in corners for b in corners]
+    inputs = np.arange(source.minimum, source.maximum + 1)
+    operation = Conv2D(
+        "conv",
+        ("x",),
+        weights=np.array(pairs, np.int64).reshape(1, 1, 1, -1),
+        biases=np.zeros(2 * len(pairs), np.int64),
+        weight_format=weights,
+    )
+    image = Input("x", (), (len(inputs), 1, 1), source)
+    accumulator = infer(operation, {"x": infer(image, {})}).format
+    graph = IntegerGraph.build(
+        "pairs",
+        [image, operation, Requantize("y", ("conv",), accumulator, accumulator.fraction_bits)],
+        ["y"],
+    )
+    case = conv_case(graph, 2, 1, multiplier="dsp_pair")
+    check([(graph, case, inputs.reshape(1, -1, 1, 1))], tmp_path)
 
 
 @st.composite

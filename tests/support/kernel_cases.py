@@ -121,7 +121,9 @@ def emitted_case(graph: IntegerGraph, **choices: object) -> Case:
     return Case(definitions, call, ports(planned.inputs), ports(planned.outputs))
 
 
-def conv_case(graph: IntegerGraph, pe: int, simd: int, spare_pixels: int = 0) -> Case:
+def conv_case(
+    graph: IntegerGraph, pe: int, simd: int, spare_pixels: int = 0, multiplier: str = "auto"
+) -> Case:
     """The graph is input, Conv2D, Requantize."""
     source, operation, requantize = graph.operations
     assert isinstance(operation, Conv2D)
@@ -162,6 +164,7 @@ def conv_case(graph: IntegerGraph, pe: int, simd: int, spare_pixels: int = 0) ->
             output_t=requantize.format.raw_type,
             accumulator_t=accumulator.raw_type,
             requantization="requantization_t",
+            multiplier_t=f"hwflow::{emit.MULTIPLIERS[multiplier]}",
         ),
     )
     text += packing.array_text("weights", packing.pack_rows(rows, weight_width))

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ class Case:
         outputs: streams out.
     """
 
-    definitions: str
+    definitions: str = field(repr=False)  # long, and repeated by what prints cases
     call: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]

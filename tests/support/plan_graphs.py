@@ -39,6 +39,7 @@ class Layer:
 
     reuse_factor: int | None = None
     storage: str = "auto"
+    multiplier: str = "auto"
 
 
 class Builder:

@@ -146,6 +146,23 @@ def test_impossible_targets_say_what_is_nearest() -> None:
         plan(fire(), choices(), device(lut=4_000, dsp=10), target_interval=1_500)
 
 
+def test_two_products_share_a_dsp_where_dsps_are_scarce() -> None:
+    room = device(lut=9_000, dsp=40)
+    made = plan(fire(), choices(), room)
+    assert "dsp_pair" in made.choices.multipliers.values()
+    halved = {n: "dsp" if m == "dsp_pair" else m for n, m in made.choices.multipliers.items()}
+    again = map_graph(fire(), dataclasses.replace(made.choices, multipliers=halved))
+    assert cost.total_cost(again).dsp > made.total.dsp
+
+
+def test_pairs_that_no_dsp_holds() -> None:
+    given = {"squeeze": Layer(multiplier="dsp_pair")}
+    assert plan(fire(), choices(given), ZCU102).choices.multipliers["squeeze"] == "dsp_pair"
+    for make in (plan, lambda graph, said, device: map_graph(graph, said)):
+        with pytest.raises(DesignError, match="must not be 'dsp_pair' for layer 'depthwise': each"):
+            make(chain(), choices({"depthwise": Layer(multiplier="dsp_pair")}), ZCU102)
+
+
 def test_bad_wishes() -> None:
     with pytest.raises(DesignError, match="share") as caught:
         plan(fire(), choices(), ZCU102, share=1.5, target_interval=0)

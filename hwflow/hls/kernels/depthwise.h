@@ -3,6 +3,7 @@
 #define HWFLOW_DEPTHWISE_H_
 
 #include "beat.h"
+#include "multipliers.h"
 #include "requantize.h"
 #include "weights.h"
 
@@ -17,7 +18,8 @@ namespace hwflow {
 // (channels * multiplier / pe) * taps cycles.
 //
 // CONFIG: pixels, taps, channels, multiplier, pe (divides the channels), input_t, output_t,
-//         accumulator_t, weight_width, product_shift, requantization.
+//         accumulator_t, multiplier_t (of multipliers.h), weight_width, product_shift,
+//         requantization.
 // input:  for each pixel, for each fold of pe channels, for each tap: a beat.
 // weights: rows in the order of the schedule, pe weights each. The caller declares them (and the
 //         biases) and makes a row one memory word.
@@ -80,8 +82,9 @@ PIXEL:
                     for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
                         const int channel = (part * CONFIG::pe + lane) / CONFIG::multiplier;
-                        const number product = product_t(inputs[channel]) *
-                                               product_t(weight_lane<CONFIG>(weights[row], lane));
+                        const number product = product_of<product_t>(
+                            inputs[channel], weight_lane<CONFIG>(weights[row], lane),
+                            typename CONFIG::multiplier_t());
                         const number start = tap == 0 ? number(biases[bias][lane]) : sums[lane];
                         sums[lane] = narrow<accumulator_t>(
                             start + product * (number(1) << CONFIG::product_shift));

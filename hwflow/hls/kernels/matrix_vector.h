@@ -3,6 +3,7 @@
 #define HWFLOW_MATRIX_VECTOR_H_
 
 #include "beat.h"
+#include "multipliers.h"
 #include "requantize.h"
 #include "weights.h"
 
@@ -18,7 +19,8 @@ namespace hwflow {
 //
 // CONFIG: pixels, taps, in_channels, out_channels, groups, simd (divides in_channels / groups), pe
 //         (divides out_channels / groups), input_t, output_t, accumulator_t (ap_int, wide enough
-//         for every partial sum), weight_width, product_shift, requantization.
+//         for every partial sum), multiplier_t (of multipliers.h), weight_width, product_shift,
+//         requantization.
 // input:  for each pixel, for each input fold, for each tap: a beat (what sliding_window emits).
 // weights: rows in the order of the schedule; in a row output lane by output lane, each with its
 //         simd weights. The caller declares them (and the biases) and makes a row one memory word.
@@ -80,21 +82,18 @@ PIXEL:
                         }
                     }
 
+                    number products[CONFIG::pe];
+#pragma HLS ARRAY_PARTITION variable=products complete  // all used in one cycle
+                    dot_products<typename CONFIG::multiplier_t>::template sum<CONFIG, product_t>(
+                        inputs, weights[row], products);
+
                 OUTPUT:
                     for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
-                        number products = 0;
-                    PRODUCT:
-                        for (int part = 0; part < CONFIG::simd; ++part) {
-#pragma HLS UNROLL
-                            products += product_t(inputs[part]) *
-                                        product_t(weight_lane<CONFIG>(
-                                            weights[row], lane * CONFIG::simd + part));
-                        }
                         // One addition in the loop that is carried from cycle to cycle.
                         const number start = term == 0 ? number(biases[bias][lane]) : sums[lane];
                         sums[lane] = narrow<accumulator_t>(
-                            start + products * (number(1) << CONFIG::product_shift));
+                            start + products[lane] * (number(1) << CONFIG::product_shift));
                     }
                     row = row == FOLDS - 1 ? 0 : row + 1;
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwflow.opset import Conv2D
 from hwflow.plan.instances.base import Instance, builds
 from hwflow.plan.instances.windows import sliding_window
-from hwflow.plan.lanes import weight_memory
+from hwflow.plan.lanes import foldable, multiplier_of, weight_memory
 from hwflow.plan.streams import Memory
 
 
@@ -60,6 +60,6 @@ def convolution(it: Instance) -> str:
         biases=operation.biases,
         weight_format=operation.weight_format,
         multipliers=fold.multipliers,
-        multiplier=it.choices.multipliers.get(operation.name, "auto"),
+        multiplier=multiplier_of(it.choices, operation, foldable(it.wiring.graph, operation)),
         **it.sums(),
     )
