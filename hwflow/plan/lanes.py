@@ -154,8 +154,10 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
         return
     given = lanes.written[operation.inputs[0]]
     if isinstance(operation, Conv2D):
-        weight_memory(choices, operation, 1, 1)  # a storage that cannot be is a fault here already
+        # what cannot be is a fault here already
+        weight_memory(choices, operation, 1, 1)
         layer = foldable(graph, operation)
+        multiplier_of(choices, operation, layer)
         fold = _convolution_fold(layer, choices, given)
         lanes.folds[name] = fold
         lanes.read[name], lanes.written[stage.tensor] = layer.input_lanes(fold), fold.pe

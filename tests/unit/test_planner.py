@@ -147,7 +147,7 @@ def test_impossible_targets_say_what_is_nearest() -> None:
 
 
 def test_two_products_share_a_dsp_where_dsps_are_scarce() -> None:
-    room = device(lut=9_000, dsp=40)
+    room = device(lut=6_000, dsp=30)
     made = plan(fire(), choices(), room)
     assert "dsp_pair" in made.choices.multipliers.values()
     halved = {n: "dsp" if m == "dsp_pair" else m for n, m in made.choices.multipliers.items()}
