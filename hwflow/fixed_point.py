@@ -212,6 +212,33 @@ class FixedPoint:
         width = max(width + signed, 1)
         return cls(width, width - fraction_bits, signed, Rounding.TRN, Overflow.WRAP)
 
+    @classmethod
+    def holding(cls, values: npt.ArrayLike) -> FixedPoint | None:
+        """The narrowest signed format of two bits or more that every value is exactly in.
+
+        Args:
+            values: real numbers of any shape.
+
+        Returns:
+            The format, or nothing if some value is not finite or more than 53 bits are needed.
+        """
+        numbers = np.unique(np.asarray(values, np.float64))
+        if not np.all(np.isfinite(numbers)):
+            return None
+        numbers = numbers[numbers != 0]
+        mantissas, exponents = np.frexp(numbers)
+        scaled = np.abs(mantissas * 2.0**53).astype(np.int64)
+        zeros = np.log2((scaled & -scaled).astype(np.float64)).astype(np.int64)
+        fraction_bits = int(np.max(53 - zeros - exponents, initial=-63))
+        if not len(numbers):
+            return cls(2, 2)
+        if int(exponents.max()) + fraction_bits > 53:
+            return None
+        raw = numbers * 2.0**fraction_bits
+        narrow = cls.containing(int(min(raw.min(), -1)), int(raw.max()), fraction_bits)
+        width = max(narrow.width, 2)
+        return cls(width, width - fraction_bits)
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary; `FixedPoint(**it)` is the way back."""
         return {

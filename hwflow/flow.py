@@ -321,6 +321,7 @@ class _Flow:
         network = load_network(self.design)
         self.network = network.model
         outputs = check_names(self.design, network.model)
+        require_buildable(network.model, self.design)
         save_keras(network.model, step.outputs / "float.h5")
         description = {
             "source": network.source,
@@ -331,6 +332,7 @@ class _Flow:
 
     def quantize(self, step: Step) -> None:
         from hwflow.pictures import load_images
+        from hwflow.quantize.adopt import adopt, is_quantized
         from hwflow.quantize.build import quantize
 
         network = self.float_model()
@@ -343,14 +345,18 @@ class _Flow:
             calibration.count,
             calibration.seed,
         )
-        self.model = quantize(
-            network,
-            self.design.quantization,
-            images,
-            self.design.fault,
-            lambda done, total: self.progress.advance(done, total, "images, two passes"),
-            self.progress.note,
-        )
+        if is_quantized(network):
+            note = self.progress.note
+            self.model = adopt(network, self.design.quantization.input, images, note)
+        else:
+            self.model = quantize(
+                network,
+                self.design.quantization,
+                images,
+                self.design.fault,
+                lambda done, total: self.progress.advance(done, total, "images, two passes"),
+                self.progress.note,
+            )
         save_keras(self.model, step.outputs / "quantized.h5")
 
     def lower(self, step: Step) -> None:
@@ -433,6 +439,7 @@ class _Flow:
         )
 
     def verify(self, step: Step) -> None:
+        from hwflow.quantize.adopt import is_quantized
         from hwflow.simulate.verify import verify
 
         images = self.images(self.design.verification.count)
@@ -444,6 +451,7 @@ class _Flow:
             step.folder / "run",
             step.log,
             progress=lambda done, total: self.progress.advance(done, total, "images"),
+            given=self.float_model() if is_quantized(self.float_model()) else None,
         )
         result = tally.to_json(self.graph) | details.summary
         write(step.outputs / "results.json", json_bytes(result))
@@ -534,6 +542,35 @@ class _Flow:
 
 
 # --- shared with open projects ---------------------------------------------------------------
+
+
+def require_buildable(model: Any, design: Design) -> list[dict[str, Any]]:
+    """Refuses a network that cannot be built, before anything of it is written.
+
+    Args:
+        model: flat Keras or QKeras model.
+        design: of which it is the network.
+
+    Returns:
+        A summary of its layers.
+
+    Raises:
+        DesignError: with every fault of every layer, and the file that they are in.
+    """
+    from hwflow.quantize.adopt import adopt, is_quantized
+    from hwflow.quantize.float_graph import read
+    from hwflow.quantize.lower import lower
+    from hwflow.quantize.summary import layers_of, operations_of
+
+    try:
+        if not is_quantized(model):
+            return layers_of(read(model), design.quantization)
+        nothing = np.zeros((1, *model.input_shape[1:]), np.float32)  # formats are chosen later
+        made = adopt(model, design.quantization.input, nothing)
+        return operations_of(lower(made, design.name))
+    except DesignError as error:
+        file = str(design.network.file or "")
+        raise DesignError([replace(f, where=f.where or file) for f in error.faults]) from error
 
 
 def hardware_metrics(design: Design, streams: StreamGraph) -> dict[str, Any]:
@@ -638,9 +675,11 @@ def load_keras(path: Path) -> Any:
     """
     from qkeras.utils import load_qmodel
 
+    from hwflow.layers.copies import qkeras_objects
+
     try:
         with _quiet():
-            return load_qmodel(str(path), compile=False)
+            return load_qmodel(str(path), qkeras_objects(), compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DesignError(Fault(str(path), "", f"cannot be read: {error}")) from error
 
@@ -679,13 +718,10 @@ def check(design_path: Path) -> dict[str, Any]:
     Raises:
         DesignError: if the design, or its network, cannot be built.
     """
-    from hwflow.quantize.float_graph import read
-    from hwflow.quantize.summary import layers_of
-
     design = read_design(design_path)
     network = load_network(design)
     check_names(design, network.model)
-    layers = layers_of(read(network.model), design.quantization)
+    layers = require_buildable(network.model, design)
     return {
         "design": design.name,
         "network": network.source,

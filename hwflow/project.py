@@ -90,6 +90,13 @@ class Project:
         return load_keras(self.folder / "model" / "quantized.h5")
 
     @cached_property
+    def given(self) -> Any:
+        """The user's own QKeras model; None if the QKeras model was made of a float network."""
+        if "model" not in self.metrics.get("verification", {}).get("witnesses", []):
+            return None
+        return load_keras(self.folder / "model" / "float.h5")
+
+    @cached_property
     def engine(self) -> FastEngine:
         """The fast engine, loaded with the integer graph."""
         from hwflow.simulate.fast import FastEngine
@@ -216,6 +223,7 @@ class Project:
                     folder / "run",
                     folder / "verify.txt",
                     progress=lambda done, total: told.advance(done, total, "images"),
+                    given=self.given,
                 )
         reproducer = self.folder.parent / f".{self.folder.name}" / "reproducer"
         require_exact(tally, self.graph, self.streams, self.folder / "hls", values, reproducer)

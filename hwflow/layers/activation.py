@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 from hwflow.layers.base import (
@@ -13,7 +14,7 @@ from hwflow.layers.base import (
     Rectification,
 )
 from hwflow.layers.elementwise import FUNCTIONS, tabulated
-from hwflow.layers.rectification import MAXIMA, absorbed
+from hwflow.layers.rectification import MAXIMA, absorbed, lower_function
 from hwflow.opset import Input, Requantize
 
 
@@ -55,9 +56,10 @@ def _maximum(node: FloatNode) -> float | None:
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
     what = f"layer {layer.name!r}"
-    expression = context.expression(inputs[0])
-    if expression is not None:
-        return tabulated(layer, expression, context)
+    if isinstance(layer.quantizer, FunctionType):
+        return lower_function(layer, layer.quantizer.__name__, inputs, context)
+    if context.expression(inputs[0]) is not None or context.computes(layer.quantizer):
+        return tabulated(layer, context.as_expression(inputs[0]), context)
     source, rectification = context.take_rectification(inputs[0])
     target, maximum = absorbed(context.format_of(layer.quantizer, what), rectification)
     tensor = context.tensor(source)

@@ -105,6 +105,9 @@ class LoweringContext(Protocol):
     def format_of(self, quantizer: Any, what: str) -> FixedPoint:
         """The exact format of a QKeras quantizer; DesignError naming `what` if it has none."""
 
+    def computes(self, quantizer: Any) -> bool:
+        """Whether a QKeras quantizer does more than round: a table holds its results."""
+
     def raw_weights(self, layer: Any, role: str) -> tuple[IntArray, FixedPoint]:
         """A layer's quantized kernel or bias as raw integers, with its format."""
 

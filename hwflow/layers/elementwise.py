@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hwflow.errors import DesignError
+from hwflow.fixed_point import FixedPoint
 from hwflow.layers.base import (
     Expression,
     FloatNode,
@@ -25,6 +26,9 @@ from hwflow.opset import Table
 
 WIDEST_INPUT = 16
 """Bits of an input beyond which a table is too large to be sensible."""
+
+WIDEST_OUTPUT = 32
+"""Bits of a table's entries."""
 
 UNARY = ("Activation", "ELU", "LeakyReLU", "ReLU", "Rescaling", "ThresholdedReLU")
 """Keras layers that compute something of each value by itself."""
@@ -112,8 +116,8 @@ def tabulated(layer: Any, expression: Expression, context: LoweringContext) -> s
     least = -(1 << (tensor.format.width - 1)) if tensor.format.signed else 0
     raw = np.arange(least, least + (1 << tensor.format.width))
     values = tf.constant(tensor.format.to_float(raw).reshape(-1, 1, 1, 1), tf.float32)
-    target = context.format_of(layer.quantizer, what)
     results = np.asarray(layer.quantizer(expression.evaluate(values)), np.float64).ravel()
+    target = _format_of_results(layer, results, context)
     scaled = results * 2.0**target.fraction_bits
     if not np.array_equal(scaled, np.rint(scaled)):
         raise DesignError(f"{what}: the function before it has results that are not finite")
@@ -126,6 +130,21 @@ def tabulated(layer: Any, expression: Expression, context: LoweringContext) -> s
             is_signed=tensor.format.signed,
         )
     )
+
+
+def _format_of_results(layer: Any, results: Any, context: LoweringContext) -> FixedPoint:
+    """The format of a quantizer's results: its own, or one that holds them."""
+    what = f"layer {layer.name!r}"
+    if not context.computes(layer.quantizer):
+        return context.format_of(layer.quantizer, what)
+    target = FixedPoint.holding(results)
+    if target is None or target.width > WIDEST_OUTPUT:
+        kind = type(layer.quantizer).__name__
+        raise DesignError(
+            f"{what}: the results of {kind} are on no fixed-point grid of at most {WIDEST_OUTPUT} "
+            "bits"
+        )
+    return target
 
 
 KIND = LayerKind(

@@ -12,11 +12,22 @@ from typing import Any
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, Overflow, Rounding
 from hwflow.layers.base import FloatNode, LayerKind, LoweringContext, Rectification
-from hwflow.layers.elementwise import deferred
+from hwflow.layers.elementwise import FUNCTIONS, deferred
 from hwflow.opset import Requantize, Tensor
 
 MAXIMA = {"relu": None, "relu6": 6.0}
 """Rectifying activations that Keras knows by name, with their maxima."""
+
+
+QKERAS_FUNCTIONS = (
+    "binary_sigmoid",
+    "binary_tanh",
+    "hard_sigmoid",
+    "hard_tanh",
+    "smooth_sigmoid",
+    "smooth_tanh",
+)
+"""Functions of one value that QKeras knows by name."""
 
 
 def is_rectification(config: Mapping[str, Any]) -> bool:
@@ -25,20 +36,36 @@ def is_rectification(config: Mapping[str, Any]) -> bool:
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
-    if context.expression(inputs[0]) is not None:
-        return deferred(layer, inputs, context)
-    if type(layer).__name__ == "ReLU":
-        if not is_rectification(layer.get_config()):
-            return deferred(layer, inputs, context)
-        maximum = None if layer.max_value is None else float(layer.max_value)
-    else:
+    if type(layer).__name__ != "ReLU":
         activation = getattr(layer.activation, "__name__", str(layer.activation))
-        if activation == "linear":
-            return inputs[0]
-        if activation not in MAXIMA:
-            return deferred(layer, inputs, context)
-        maximum = MAXIMA[activation]
+        return lower_function(layer, activation, inputs, context)
+    is_part = context.expression(inputs[0]) is not None
+    if is_part or not is_rectification(layer.get_config()):
+        return deferred(layer, inputs, context)
+    maximum = None if layer.max_value is None else float(layer.max_value)
     return context.rectify(layer.name, inputs[0], Rectification(maximum))
+
+
+def lower_function(layer: Any, name: str, inputs: Sequence[str], context: LoweringContext) -> str:
+    """A layer that applies a function that Keras or QKeras knows by name.
+
+    Args:
+        layer: Activation or QActivation.
+        name: of the function.
+        inputs: the one tensor that it reads.
+        context: where it is announced.
+
+    Raises:
+        DesignError: for a function of more than one value.
+    """
+    if context.expression(inputs[0]) is None:
+        if name == "linear":
+            return inputs[0]
+        if name in MAXIMA:
+            return context.rectify(layer.name, inputs[0], Rectification(MAXIMA[name]))
+    if name not in (*MAXIMA, *FUNCTIONS, *QKERAS_FUNCTIONS):
+        raise DesignError(f"layer {layer.name!r}: activation {name!r} is not supported")
+    return deferred(layer, inputs, context)
 
 
 def absorbed(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hwflow.errors import DesignError, Fault
+from hwflow.layers.copies import clone, config_of
 from hwflow.networks import operators
 
 
@@ -49,26 +50,6 @@ def models_within(model: Any) -> frozenset[str]:
     """The names of the models that are layers of a model, at any depth."""
     found = [layer for layer in model.layers if _is_model(layer)]
     return frozenset(layer.name for layer in found).union(*(models_within(m) for m in found))
-
-
-def clone(layer: Any, name: str, tensors: Any) -> Any:
-    """What a copy of a layer, with its weights, makes of tensors.
-
-    Args:
-        layer: of Keras or QKeras.
-        name: of the copy.
-        tensors: one, or a list.
-    """
-    import keras
-    from qkeras.utils import _add_supported_quantized_objects
-
-    objects: dict[str, Any] = {}
-    _add_supported_quantized_objects(objects)
-    with keras.utils.custom_object_scope(objects):
-        copy = type(layer).from_config({**layer.get_config(), "name": name})
-    result = copy(tensors)
-    copy.set_weights(layer.get_weights())
-    return result
 
 
 def _is_model(layer: Any) -> bool:
@@ -233,7 +214,7 @@ def _pixelwise(layer: Any, name: str, tensor: Any) -> Any:
         raise operators.UntranslatableError(
             f"must read a vector or a feature map, not {tuple(tensor.shape[1:])}"
         )
-    config = layer.get_config()
+    config = config_of(layer)
     taken = ("units", "kernel_regularizer", "kernel_constraint", "kernel_range", "bias_range")
     kept = {key: value for key, value in config.items() if key not in taken}
     is_quantized = type(layer).__name__ == "QDense"

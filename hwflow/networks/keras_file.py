@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwflow.errors import DesignError, Fault
+from hwflow.layers.copies import qkeras_objects
 from hwflow.networks.description import complaints
 
 if TYPE_CHECKING:
@@ -35,20 +36,12 @@ def load_model(path: Path) -> keras.Model:
     from tensorflow import keras
 
     try:
-        model = keras.models.load_model(str(path), custom_objects=_qkeras_objects(), compile=False)
+        model = keras.models.load_model(str(path), custom_objects=qkeras_objects(), compile=False)
         if isinstance(model, keras.Sequential):
             model = keras.Model(model.inputs, model.outputs, name=model.name)
     except Exception as error:
         raise _unreadable(path, error) from error
     return model
-
-
-def _qkeras_objects() -> dict[str, Any]:
-    from qkeras.utils import _add_supported_quantized_objects
-
-    objects: dict[str, Any] = {}
-    _add_supported_quantized_objects(objects)
-    return objects
 
 
 def _unreadable(path: Path, error: Exception) -> DesignError:

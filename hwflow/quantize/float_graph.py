@@ -86,7 +86,7 @@ def read(model: Any) -> FloatGraph:
             and layer.name in output_layers(model)
             and not _is_read(layer, in_model)
         ):
-            notes.append(f"the softmax of {layer.name!r} is left out: the outputs are its logits")
+            notes.append(logits_note(layer.name))
             added = added[:-1]
             alias[layer.name] = inputs[0]
             if not added:
@@ -109,6 +109,11 @@ def output_layers(model: Any) -> list[str]:
     Keras's own `output_names` are numbered where a layer makes several outputs.
     """
     return [tensor.node.layer.name for tensor in model.outputs]
+
+
+def logits_note(name: str) -> str:
+    """What is told of a softmax at the end, by its layer's name."""
+    return f"the softmax of {name!r} is left out: the outputs are its logits"
 
 
 def _is_softmax(node: FloatNode) -> bool:

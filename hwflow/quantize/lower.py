@@ -34,7 +34,7 @@ def lower(model: Any, name: str) -> IntegerGraph:
         class_name = type(layer).__name__
         if class_name == "InputLayer":
             continue
-        sources = _sources(layer)
+        sources = sources_of(layer)
         if any(source not in made and not _is_input(model, source) for source in sources):
             continue  # what feeds it was refused: one fault is enough
         try:
@@ -70,7 +70,8 @@ def _lowered(model: Any, layer: Any, sources: list[str | None], context: _Contex
     return kind.lower(layer, [source for source in sources if source is not None], context)
 
 
-def _sources(layer: Any) -> list[str]:
+def sources_of(layer: Any) -> list[str]:
+    """Names of the layers that a layer reads."""
     (node,) = layer.inbound_nodes[:1]
     layers = node.inbound_layers
     return [s.name for s in (layers if isinstance(layers, list | tuple) else [layers])]
@@ -109,6 +110,9 @@ class _Context:
 
     def format_of(self, quantizer: Any, what: str) -> FixedPoint:
         return qkeras.format_of(quantizer, what)
+
+    def computes(self, quantizer: Any) -> bool:
+        return qkeras.computes(quantizer)
 
     def raw_weights(self, layer: Any, role: str) -> tuple[IntArray, FixedPoint]:
         owner = role.replace("_kernel", "")

@@ -60,14 +60,9 @@ def format_of(quantizer: Any, what: str) -> FixedPoint:
     Raises:
         DesignError: where there is no quantizer, or no such format.
     """
+    require_quantizer(quantizer, what)
     kind = type(quantizer).__name__
-    if quantizer is None or kind in ("function", "str"):
-        raise DesignError(f"{what} has no quantizer: every tensor must be quantized")
     config = quantizer.get_config()
-    if config.get("use_stochastic_rounding"):
-        raise DesignError(f"{what}: stochastic rounding has no hardware equivalent")
-    if float(config.get("qnoise_factor", 1.0)) != 1.0:
-        raise DesignError(f"{what}: qnoise_factor must be 1, not {config['qnoise_factor']}")
     bits, integer = int(config.get("bits", 0)), int(config.get("integer", 0) or 0)
     if kind == "quantized_bits":
         alpha = 1.0 if config["alpha"] is None else config["alpha"]
@@ -90,6 +85,59 @@ def format_of(quantizer: Any, what: str) -> FixedPoint:
             raise DesignError(f"{what}: relu_upper_bound is not supported")
         return FixedPoint.from_qkeras(bits, integer, keep_negative=False)
     raise DesignError(f"{what}: the quantizer {kind} is not supported")
+
+
+COMPUTING = (
+    "binary",
+    "quantized_hswish",
+    "quantized_po2",
+    "quantized_relu_po2",
+    "quantized_sigmoid",
+    "quantized_tanh",
+    "quantized_ulaw",
+    "ternary",
+)
+"""Quantizers that compute a function of each value."""
+
+
+def require_quantizer(quantizer: Any, what: str) -> None:
+    """Refuses what is no deterministic quantizer.
+
+    Args:
+        quantizer: a QKeras quantizer object, or None.
+        what: the subject of the error.
+
+    Raises:
+        DesignError: where there is none, or it draws numbers.
+    """
+    kind = type(quantizer).__name__
+    if quantizer is None or kind in ("function", "str"):
+        raise DesignError(f"{what} has no quantizer: every tensor must be quantized")
+    config = quantizer.get_config()
+    if config.get("use_stochastic_rounding") or kind in STOCHASTIC:
+        raise DesignError(f"{what}: stochastic rounding has no hardware equivalent")
+    if float(config.get("qnoise_factor", 1.0)) != 1.0:
+        raise DesignError(f"{what}: qnoise_factor must be 1, not {config['qnoise_factor']}")
+
+
+STOCHASTIC = ("bernoulli", "stochastic_binary", "stochastic_ternary")
+"""Quantizers that draw numbers."""
+
+
+def computes(quantizer: Any) -> bool:
+    """Whether a quantizer of activations does more than round, so that a table holds its results.
+
+    One whose scale depends on the values that it is given computes nothing by itself.
+    """
+    config = quantizer.get_config() if hasattr(quantizer, "get_config") else {}
+    if isinstance(config.get("alpha"), str):
+        return False
+    kind = type(quantizer).__name__
+    if kind == "quantized_relu":
+        return bool(config["use_sigmoid"] or config["negative_slope"])
+    if kind == "quantized_bits":
+        return bool(config["bits"] - config["keep_negative"] < 1)
+    return kind in COMPUTING
 
 
 def _power_of_two(alpha: Any, what: str) -> int:

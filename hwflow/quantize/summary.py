@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from hwflow.integer_graph import IntegerGraph
 from hwflow.layers import float_kind
 from hwflow.quantize.float_graph import FloatGraph
 from hwflow.quantize.policy import Quantization
+
+
+def operations_of(graph: IntegerGraph) -> list[dict[str, Any]]:
+    """The same for a QKeras model, whose layers are known by their integer operations alone.
+
+    Args:
+        graph: of the QKeras model.
+    """
+    layers = []
+    for operation in graph.operations:
+        alone = dataclasses.replace(graph, operations=(operation,))
+        layers.append(
+            {
+                "name": operation.name,
+                "kind": operation.kind,
+                "shape": list(graph.tensors[operation.name].shape),
+                "parameters": alone.parameters,
+                "macs": alone.macs,
+                "weight_bits": alone.weight_bits,
+            }
+        )
+    return layers
 
 
 def layers_of(graph: FloatGraph, quantization: Quantization) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ compared with the same model evaluated in float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -290,6 +291,8 @@ def _dense(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
 
 
 def _quantizer(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
+    if isinstance(layer.quantizer, FunctionType) or qkeras.computes(layer.quantizer):
+        return _function(layer, inputs)
     target = qkeras.format_of(layer.quantizer, layer.name)
     return target.to_float(target.quantize(inputs[0]))
 

@@ -1,8 +1,9 @@
 """Runs all witnesses on the same images and compares every tensor.
 
-The integer graph in NumPy is what the others are compared with: the QKeras model in float32 where
-that is provably exact, its evaluation in float64 for the rest, the fast engine, and the
-C-simulation of the emitted code. Images are taken a few at a time, so memory stays bounded.
+The integer graph in NumPy is what the others are compared with: the user's own QKeras model, if
+there is one, and the QKeras model that is built, in float32 where that is provably exact; for the
+rest the latter's evaluation in float64; the fast engine; and the C-simulation of the emitted code.
+Images are taken a few at a time, so memory stays bounded.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def verify(
     folder: Path,
     log: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    given: Any = None,
 ) -> tuple[Tally, Details]:
     """Compares all witnesses on images.
 
@@ -61,6 +63,7 @@ def verify(
         folder: for the C-simulation's files.
         log: what the C-simulation says.
         progress: told how many images are done.
+        given: the user's own QKeras model, if the QKeras model was made of it.
 
     Returns:
         The tally, and details for the report.
@@ -70,6 +73,7 @@ def verify(
     """
     exact = keras_reference.float32_exact(graph)
     reference = keras_reference.KerasReference(model, graph)
+    own = None if given is None else keras_reference.KerasReference(given, graph)
     engine = FastEngine(graph)
     beyond = [name for name in reference.names if name not in exact]
     tally = Tally()
@@ -83,6 +87,10 @@ def verify(
     for start, batch in batches(images, BATCH, values_an_image):
         raw = graph.tensors[input_name].format.quantize(batch)
         expected = graph.evaluate({input_name: raw})
+        if own is not None:
+            quantized = graph.tensors[input_name].format.to_float(raw).astype(np.float32)
+            found_own = own.evaluate(quantized)
+            _compare_keras(tally, "model", graph, expected, found_own, exact, start)
         values = reference.evaluate(batch)
         _compare_keras(tally, "keras", graph, expected, values, exact, start)
         for name in beyond:
