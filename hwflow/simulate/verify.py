@@ -88,9 +88,9 @@ def verify(
         raw = graph.tensors[input_name].format.quantize(batch)
         expected = graph.evaluate({input_name: raw})
         if own is not None:
-            quantized = graph.tensors[input_name].format.to_float(raw).astype(np.float32)
-            found_own = own.evaluate(quantized)
-            _compare_keras(tally, "model", graph, expected, found_own, exact, start)
+            given_values = own.evaluate(reference_input(graph, raw))
+            _compare_keras(tally, "model", graph, expected, given_values, exact, start)
+            del given_values
         values = reference.evaluate(batch)
         _compare_keras(tally, "keras", graph, expected, values, exact, start)
         for name in beyond:
@@ -126,6 +126,12 @@ def verify(
         for name, tensor in graph.tensors.items()
     }
     return tally, details
+
+
+def reference_input(graph: IntegerGraph, raw: IntArray) -> npt.NDArray[np.float32]:
+    """What a user's own model is given: the input as the hardware has it, quantized."""
+    (name,) = graph.inputs
+    return graph.tensors[name].format.to_float(raw).astype(np.float32)
 
 
 def _compare_keras(
