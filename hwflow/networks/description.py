@@ -177,8 +177,8 @@ def _kind_complaints(layer: _Layer) -> Iterator[str]:
         checked = float_kind(node.kind)
         try:
             text = checked.check(node) if checked is not None else None
-        except (KeyError, TypeError, ValueError):
-            text = "has a configuration that Keras 2 does not write"
+        except (IndexError, KeyError, TypeError, ValueError):
+            continue  # takes shapes too, or Keras will not read it: told once it is loaded
         if text is not None:
             yield text
 

@@ -20,7 +20,7 @@ from hwflow.layers.copies import clone
 from hwflow.layers.roles import ROLES, SKIPPED, UNQUANTIZED
 from hwflow.quantize import qkeras
 from hwflow.quantize.adopter import Adopter
-from hwflow.quantize.float_graph import logits_note
+from hwflow.quantize.float_graph import logits_note, output_layers
 from hwflow.quantize.lower import lower, sources_of
 from hwflow.quantize.policy import WidthSpec
 
@@ -79,7 +79,7 @@ def _build(adopter: Adopter) -> Any:
             text = f"must be quantized, as other layers of the model are. {UNQUANTIZED[class_name]}"
             adopter.fault(f"layer {layer.name!r} ({class_name})", text)
         adopter.tensors[layer.name] = rule(adopter, layer, sources)
-    outputs = [adopter.tensors[name] for name in adopter.model.output_names]
+    outputs = [adopter.tensors[name] for name in output_layers(adopter.model)]
     return keras.Model(inputs, outputs, name=adopter.model.name)
 
 

@@ -15,7 +15,7 @@ from hwflow.layers.rectification import MAXIMA
 from hwflow.layers.roles import ROLES
 from hwflow.quantize import qkeras
 from hwflow.quantize.calibrate import calibrate
-from hwflow.quantize.float_graph import FloatGraph, logits_note
+from hwflow.quantize.float_graph import FloatGraph, logits_note, output_layers
 from hwflow.quantize.lower import sources_of
 from hwflow.quantize.policy import MAXIMUM_WIDTH, Point, WidthSpec
 
@@ -158,7 +158,7 @@ class Adopter:
 
     def is_end(self, layer: Any) -> bool:
         """Whether a layer's output is the network's, and nothing else."""
-        return layer.name in self.model.output_names and layer.name not in self.read
+        return layer.name in output_layers(self.model) and layer.name not in self.read
 
 
 def has_format(quantizer: Any) -> bool:
