@@ -88,12 +88,17 @@ def build(
 
 
 def read_design(path: Path) -> Design:
-    """A design, with the families' own parameters checked.
+    """A design, with the families' own parameters, or the user's model as its file has it, checked.
 
     Raises:
-        DesignError: with every fault of the file.
+        DesignError: with every fault of the design, else of the model's description.
     """
-    return load_design(path, {name: family.parameters for name, family in families().items()})
+    from hwflow.networks.keras_file import require_buildable_file
+
+    design = load_design(path, {name: family.parameters for name, family in families().items()})
+    if design.network.file is not None:
+        require_buildable_file(design.network.file)
+    return design
 
 
 def integer_graph(
@@ -236,6 +241,7 @@ class _Flow:
         self.steps: dict[str, Step] = {}
         self.network: Any = None  # the float Keras model, once it is loaded
         self.model: Any = None  # the QKeras model, once it is loaded
+        self.description: dict[str, Any] = {}  # of the network, once it is loaded
         self.actions: dict[str, Callable[[Step], None]] = {
             "network": self.make_network,
             "quantize": self.quantize,
@@ -255,6 +261,8 @@ class _Flow:
                 return
         with self.progress.step(name):
             begin = time.monotonic()
+            if name == "network":
+                self.load_network()  # what cannot be built is refused before anything is written
             step.begin()
             self.actions[name](step)
             step.finish(time.monotonic() - begin)
@@ -317,18 +325,19 @@ class _Flow:
 
     # --- steps -------------------------------------------------------------------------------
 
-    def make_network(self, step: Step) -> None:
+    def load_network(self) -> None:
         network = load_network(self.design)
         self.network = network.model
-        outputs = check_names(self.design, network.model)
-        require_buildable(network.model, self.design)
-        save_keras(network.model, step.outputs / "float.h5")
-        description = {
+        self.description = {
             "source": network.source,
             "parameters": network.parameters_count,
-            "outputs": outputs,
+            "outputs": check_names(self.design, network.model),
         }
-        write(step.outputs / "network.json", json_bytes(description))
+        require_buildable(network.model, self.design)
+
+    def make_network(self, step: Step) -> None:
+        save_keras(self.network, step.outputs / "float.h5")
+        write(step.outputs / "network.json", json_bytes(self.description))
 
     def quantize(self, step: Step) -> None:
         from hwflow.pictures import load_images

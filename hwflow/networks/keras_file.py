@@ -29,10 +29,7 @@ def load_model(path: Path) -> keras.Model:
         DesignError: if the file cannot be read, is no whole Keras 2 model, or describes something
             that cannot be built; all faults at once.
     """
-    description = _description(path)
-    faults = [Fault(str(path), layer, text) for layer, text in complaints(description)]
-    if faults:
-        raise DesignError(faults)
+    require_buildable_file(path)
     from tensorflow import keras
 
     try:
@@ -42,6 +39,18 @@ def load_model(path: Path) -> keras.Model:
     except Exception as error:
         raise _unreadable(path, error) from error
     return model
+
+
+def require_buildable_file(path: Path) -> None:
+    """Refuses a file that describes no model that can be built; neither Keras nor it is run.
+
+    Raises:
+        DesignError: as `load_model` does.
+    """
+    description = _description(path)
+    faults = [Fault(str(path), layer, text) for layer, text in complaints(description)]
+    if faults:
+        raise DesignError(faults)
 
 
 def _unreadable(path: Path, error: Exception) -> DesignError:

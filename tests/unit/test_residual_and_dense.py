@@ -1,4 +1,4 @@
-"""DenseNet, ResNet, MnasNet, SqueezeNext and DS-CNN against their papers and the published weights."""
+"""DenseNet, ResNet, MnasNet, SqueezeNext, DS-CNN: against their papers, published weights."""
 
 from __future__ import annotations
 

@@ -1,0 +1,162 @@
+"""Models of a user's own, from the file to the hardware: every witness agrees on every tensor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hwflow import flow
+from hwflow.cli import app
+from hwflow.project import Project
+from tests.support.data import data_path
+
+DESIGN = """
+name: theirs
+network: {file: FILE}
+preprocessing: {mean: 0, scale: 0.00390625}
+quantization:
+  weights: {width: 5}
+  activations: {width: 6}
+calibration: {source: noise, count: 2}
+verification: {source: noise, count: 2}
+"""
+
+
+def designed(folder: Path, model: Any, text: str = DESIGN) -> Path:
+    file = model if isinstance(model, Path) else folder / "theirs.h5"
+    if file is not model:
+        rng = np.random.default_rng(7)
+        for weights in model.weights:
+            low = 0.3 if "variance" in weights.name else -0.5
+            weights.assign(rng.uniform(low, 0.8, weights.shape))
+        flow.save_keras(model, file)
+    path = folder / "theirs.yaml"
+    path.write_text(text.replace("FILE", str(file)))
+    return path
+
+
+def float_model() -> Any:
+    """A model in a model, a shared layer, functions of TensorFlow, slopes and a chain of sums."""
+    import keras
+    import tensorflow as tf
+
+    layers = keras.layers
+    inputs = keras.Input((5, 6, 3))
+    x = layers.SeparableConv2D(3, 3, padding="same", name="separable")(inputs)
+    x = layers.BatchNormalization(name="norm")(x)
+    block = keras.Model(inputs, layers.LeakyReLU(0.2, name="leaky")(x), name="block")
+    shared = layers.Conv2D(3, 1, name="shared")
+    given = keras.Input((5, 6, 3), name="image")
+    x = shared(block(shared(given)))
+    x = x * tf.nn.relu6(x + 3.0) / 6.0
+    y = layers.ELU(0.5, name="elu")(tf.pad(layers.Conv2D(3, 2, name="conv")(x), PADDING))
+    x = layers.Add(name="sum")([x, y, given])
+    x = layers.Dense(4, activation="softplus", name="pixels")(x)
+    x = tf.concat([tf.reduce_mean(x, axis=[1, 2]), layers.GlobalMaxPooling2D(name="top")(x)], 1)
+    return keras.Model(given, layers.Dense(3, activation="softmax", name="classes")(x))
+
+
+PADDING = [[0, 0], [1, 0], [0, 1], [0, 0]]
+
+
+def quantized_model() -> Any:
+    """QKeras's own layers: folded, nested and shared, with a table and binary weights."""
+    import keras
+    import qkeras
+
+    bits, wide = "quantized_bits(5, 0, alpha=1)", "quantized_bits(10, 2, alpha=1)"
+    options = {"kernel_initializer": "zeros", "bias_quantizer": wide}
+    inputs = keras.Input((5, 6, 4))
+    x = qkeras.QDepthwiseConv2DBatchnorm(
+        3,
+        padding="same",
+        depthwise_quantizer=bits,
+        depthwise_initializer="zeros",
+        bias_quantizer=wide,
+        activation="quantized_bits(7, 2, alpha=1)",
+        name="folded",
+    )(inputs)
+    x = qkeras.QActivation("quantized_tanh(5, use_real_tanh=True)", name="tanh")(x)
+    block = keras.Model(inputs, x, name="block")
+    shared = qkeras.QConv2D(4, 1, kernel_quantizer="binary(alpha=1)", name="shared", **options)
+    relu = qkeras.QActivation("quantized_relu(5, 2)", name="relu")
+    given = keras.Input((5, 6, 3), name="image")
+    x = qkeras.QConv2D(4, 3, padding="same", kernel_quantizer=bits, name="stem", **options)(given)
+    x = relu(shared(block(relu(x))))
+    x = keras.layers.Add(name="sum")([x, relu(shared(block(x)))])
+    x = qkeras.QGlobalAveragePooling2D(activation="quantized_bits(8, 2, alpha=1)", name="mean")(x)
+    x = qkeras.QDense(3, kernel_quantizer="ternary(alpha=1)", name="classes", **options)(x)
+    return keras.Model(given, keras.layers.Activation("softmax", name="softmax")(x))
+
+
+def test_a_float_model_of_nested_and_shared_layers_and_functions(tmp_path: Path) -> None:
+    result = flow.build(designed(tmp_path, float_model()), tmp_path / "out")
+    verification = result.metrics["verification"]
+    assert verification["status"] == "exact"
+    names = {layer["name"] for layer in verification["layers"]}
+    assert {"shared", "shared_2", "separable_depthwise", "leaky", "tf_math_truediv"} <= names
+    assert {"elu", "pixels_softplus", "tf_concat", "classes_quantized"} <= names
+
+
+def test_a_qkeras_model_by_its_own_quantizers(tmp_path: Path) -> None:
+    result = flow.build(designed(tmp_path, quantized_model()), tmp_path / "out")
+    verification = result.metrics["verification"]
+    assert verification["status"] == "exact"
+    assert verification["witnesses"] == ["integer", "model", "keras", "fast", "csim"]
+    names = {layer["name"] for layer in verification["layers"]}
+    assert {"folded", "folded_2", "tanh", "tanh_2", "shared", "shared_2"} <= names
+    assert {"stem", "relu", "relu_2", "relu_3", "sum", "mean", "classes"} <= names
+    project = Project(result.project)
+    assert type(project.given.get_layer("folded_2")).__name__ == "QDepthwiseConv2DBatchnorm"
+    other = np.random.default_rng(3).integers(0, 256, (2, 5, 6, 3)) / 256
+    np.save(tmp_path / "other.npy", other)
+    again = flow.verify(result.project, images=tmp_path / "other.npy")
+    assert again["status"] == "exact"
+    assert again["witnesses"] == verification["witnesses"]
+    described = json.loads(
+        CliRunner().invoke(app, ["check", str(tmp_path / "theirs.yaml"), "--json"]).stdout
+    )
+    assert [layer["name"] for layer in described["layers"]][:2] == ["image_quantized", "stem"]
+
+
+def test_a_users_model_that_differs_from_what_is_built_is_a_mismatch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's own model is a witness of its own: other weights in it are found."""
+    from hwflow.errors import MismatchError
+    from hwflow.simulate.keras_reference import KerasReference
+
+    evaluate = KerasReference.evaluate
+
+    def wrong(self: Any, images: Any) -> Any:
+        values = evaluate(self, images)
+        if any("Batchnorm" in type(layer).__name__ for layer in self.model.layers):
+            values["tanh"] = values["tanh"] + 2.0**-4
+        return values
+
+    monkeypatch.setattr(KerasReference, "evaluate", wrong)
+    with pytest.raises(MismatchError, match="model differs first at layer 'tanh', image 0"):
+        flow.build(designed(tmp_path, quantized_model()), tmp_path / "out")
+
+
+FOREIGN = """
+name: foreign
+network: {file: FILE}
+preprocessing: {mean: 0, scale: 0.00390625}
+verification: {source: noise, count: 4}
+"""
+
+
+def test_a_qkeras_model_that_others_trained_builds_unedited(tmp_path: Path) -> None:
+    file = data_path("weights/resnet_tiny_qkeras/model_best.h5")
+    result = flow.build(designed(tmp_path, file, FOREIGN), tmp_path / "out")
+    verification = result.metrics["verification"]
+    assert verification["status"] == "exact"
+    assert verification["witnesses"] == ["integer", "model", "keras", "fast", "csim"]
+    assert verification["values_by_witness"]["model"] == 4 * (6 * 8 * 8 * 32 + 10)
+    assert result.metrics["parameters"] == 39_882
