@@ -113,7 +113,10 @@ def output_layers(model: Any) -> list[str]:
 
 def logits_note(name: str) -> str:
     """What is told of a softmax at the end, by its layer's name."""
-    return f"the softmax of {name!r} is left out: the outputs are its logits"
+    return (
+        f"the softmax of {name!r} is left out: the outputs are its logits "
+        "(outputs.head: softmax has the hardware compute it)"
+    )
 
 
 def _is_softmax(node: FloatNode) -> bool:

@@ -482,7 +482,8 @@ def test_a_softmax_at_the_end_is_left_out_and_said():
     )
     for model, name in ((with_own, "dense"), (with_layer, "softmax")):
         assert read(model).notes == (
-            f"the softmax of {name!r} is left out: the outputs are its logits",
+            f"the softmax of {name!r} is left out: the outputs are its logits "
+            "(outputs.head: softmax has the hardware compute it)",
         )
         graph = exact(model)
         assert graph.outputs == ("dense_quantized",)
