@@ -31,7 +31,6 @@ hardware:
   part: zcu102
   target: {interval_cycles: 400}
 verification: {source: noise, seed: 2, count: 3}
-outputs: {head: top_k, k: 2}
 """
 
 

@@ -240,9 +240,20 @@ def test_all_witnesses_predict_the_same_integers(small: Built) -> None:
     np.testing.assert_array_equal(expected.floats[name], expected.integers[name] * lsb)
 
 
-def test_heads_are_predicted_by_all_witnesses(tiny: Built) -> None:
-    project = hwflow.open(tiny.project)
-    assert project.graph.outputs == ("mean_quantized_top2_indices", "mean_quantized_top2_values")
+def test_heads_are_built_and_predicted_by_all_witnesses(tiny: Built, tmp_path: Path) -> None:
+    shutil.copy2(tiny.design.parent / "tiny.h5", tmp_path)
+    shutil.copytree(tiny.workspace / "objects", tmp_path / "out" / ".headed" / "objects")
+    design = tmp_path / "headed.yaml"
+    text = tiny.design.read_text().replace("name: tiny", "name: headed")
+    design.write_text(f"{text}outputs: {{head: top_k, k: 2}}\n")
+    result = flow.build(design, tmp_path / "out")
+    assert result.metrics["verification"]["status"] == "exact"
+    project = hwflow.open(result.project)
+    names = ("mean_quantized_top2_indices", "mean_quantized_top2_values")
+    assert project.graph.outputs == names
+    assert [output["name"] for output in result.metrics["outputs"]] == list(names)
+    compared = {layer["name"] for layer in result.metrics["verification"]["layers"]}
+    assert {*names, "mean_quantized"} <= compared
     images = np.random.default_rng(3).random((4, 6, 7, 3)).astype(np.float32)
     expected = project.predict(images).integers
     for witness in ("keras", "fast", "csim"):
