@@ -180,6 +180,26 @@ def list_text(name: str, values: npt.NDArray[np.int64]) -> str:
     return f"static const {cpp_type(array)} {name}[{array.size}] = {{{texts}}};\n"
 
 
+def selection_rows(
+    channels: npt.NDArray[np.int64], lanes: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """What `select_channels` looks up: beat and lane of the input for each lane of each beat.
+
+    Args:
+        channels: of the input, for each channel of the output.
+        lanes: of the beats on both sides.
+
+    Returns:
+        Two arrays of shape `(out_channels / lanes, lanes)`.
+
+    Raises:
+        DesignError: if the lanes do not divide the output's channels.
+    """
+    _check_divides("selection", "lanes", lanes, channels.size, "selected channels")
+    beats, places = np.divmod(channels.reshape(-1, lanes), lanes)
+    return beats, places
+
+
 def reciprocal(divisor: int, low: int, high: int) -> tuple[int, int]:
     """A multiplication and a shift that divide exactly.
 

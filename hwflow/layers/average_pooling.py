@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwflow.errors import DesignError
-from hwflow.layers.base import FloatNode, LayerKind, LoweringContext, QuantizedBuilder, pair
-from hwflow.opset import SumPool2D
-
-
-def _check(node: FloatNode) -> str | None:
-    if node.config.get("padding", "valid") != "valid":
-        return "average pooling with padding 'same' is not supported"
-    return None
+from hwflow.layers.base import (
+    FloatNode,
+    LayerKind,
+    LoweringContext,
+    QuantizedBuilder,
+    layer_padding,
+    pair,
+)
+from hwflow.opset import SumPool2D, common_divisor
 
 
 def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -> Any:
@@ -22,18 +23,35 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
     if node.kind == "GlobalAveragePooling2D":
         return GlobalAveragePooling2D(keepdims=node.config["keepdims"], name=node.name)(inputs[0])
     return AveragePooling2D(
-        pair(node.config["pool_size"]), strides=pair(node.config["strides"]), name=node.name
+        pair(node.config["pool_size"]),
+        strides=pair(node.config["strides"]),
+        padding=node.config["padding"],
+        name=node.name,
     )(inputs[0])
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
-    height, width, _ = context.tensor(inputs[0]).shape
-    window = strides = (height, width)
-    if type(layer).__name__ == "AveragePooling2D":
-        window, strides = pair(layer.pool_size), pair(layer.strides)
+    source, around = context.take_padding(inputs[0])
+    shape = context.tensor(source).shape
+    if type(layer).__name__ != "AveragePooling2D":
+        if any(around):
+            raise DesignError(f"layer {layer.name!r}: cannot average over zero padding")
+        return context.add(SumPool2D(layer.name, (source,), shape[:2], shape[:2]))
+    window, strides = pair(layer.pool_size), pair(layer.strides)
+    if any(around):  # pixels of zero, which count
         if layer.padding != "valid":
-            raise DesignError(f"layer {layer.name!r}: average pooling must have padding 'valid'")
-    return context.add(SumPool2D(layer.name, (inputs[0],), window, strides))
+            raise DesignError(
+                f"layer {layer.name!r}: average pooling of zero padding must have padding 'valid', "
+                f"not {layer.padding!r}"
+            )
+        return context.add(SumPool2D(layer.name, (source,), window, strides, around))
+    # what 'same' adds does not count in Keras
+    padding = layer_padding(layer, shape[:2], window, strides)
+    try:
+        divisor = common_divisor(shape, window, strides, padding)
+    except ValueError as error:
+        raise DesignError(f"layer {layer.name!r}: {error}") from error
+    return context.add(SumPool2D(layer.name, (source,), window, strides, padding, divisor))
 
 
 KIND = LayerKind(
@@ -43,5 +61,4 @@ KIND = LayerKind(
     quantize=_quantize,
     lower=_lower,
     computes=True,
-    check=_check,
 )

@@ -129,6 +129,12 @@ class LoweringContext(Protocol):
     def as_expression(self, name: str) -> Expression:
         """The same for any layer; a tensor of the graph is its own expression."""
 
+    def arrangement(self, name: str) -> tuple[str, IntArray]:
+        """The tensor whose values a layer has moved, and the place there of each, in flat order."""
+
+    def arrange(self, layer: str, source: str, places: IntArray) -> str:
+        """Announces a layer that moves a tensor's values, for further such layers to read."""
+
     def express(self, layer: str, expression: Expression) -> str:
         """Announces a layer that quantizers tabulate."""
 

@@ -26,8 +26,6 @@ def _check(node: FloatNode) -> str | None:
         return f"dilation {node.config['dilation_rate']} is not supported"
     if node.config["data_format"] != "channels_last":
         return "data_format must be channels_last"
-    if node.config.get("groups", 1) != 1:
-        return "grouped convolution has no QKeras layer"
     return None
 
 
@@ -40,6 +38,7 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
         pair(node.config["kernel_size"]),
         strides=pair(node.config["strides"]),
         padding=node.config["padding"],
+        groups=node.config.get("groups", 1),
         kernel_quantizer=kernel_quantizer,
         kernel_initializer="zeros",  # set below
         bias_quantizer=bias_quantizer,
@@ -51,19 +50,20 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
-    if pair(layer.dilation_rate) != (1, 1) or getattr(layer, "groups", 1) != 1:
-        refuse(layer)
+    refuse_dilation(layer)
     weights, weight_format = context.raw_weights(layer, "kernel")
-    return lower_convolution(layer, inputs, context, weights, weight_format, groups=1)
+    groups = int(getattr(layer, "groups", 1))
+    return lower_convolution(layer, inputs, context, weights, weight_format, groups)
 
 
-def refuse(layer: Any) -> None:
+def refuse_dilation(layer: Any) -> None:
     """Refuses what no operation expresses.
 
     Raises:
-        DesignError: always.
+        DesignError: if the layer is dilated.
     """
-    raise DesignError(f"layer {layer.name!r}: dilated or grouped QKeras layers are not supported")
+    if pair(layer.dilation_rate) != (1, 1):
+        raise DesignError(f"layer {layer.name!r}: dilated QKeras layers are not supported")
 
 
 def lower_convolution(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwflow.layers.base import FloatNode, LayerKind, LoweringContext, QuantizedBuilder, pair
-from hwflow.layers.convolution import lower_convolution, refuse
+from hwflow.layers.convolution import lower_convolution, refuse_dilation
 
 
 def _check(node: FloatNode) -> str | None:
@@ -37,8 +37,7 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
-    if pair(layer.dilation_rate) != (1, 1):
-        refuse(layer)
+    refuse_dilation(layer)
     weights, weight_format = context.raw_weights(layer, "depthwise_kernel")
     height, width, channels, multiplier = weights.shape
     weights = weights.reshape(height, width, 1, channels * multiplier)

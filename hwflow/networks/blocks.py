@@ -140,3 +140,37 @@ def hard_swish(tensor: Any, *, name: str) -> Any:
 
     gate = hard_sigmoid(tensor, name=f"{name}_gate")
     return keras.layers.Multiply(name=name)([tensor, gate])
+
+
+def channel_shuffle(tensor: Any, groups: int, *, name: str) -> Any:
+    """Channel `i * C / groups + j` becomes channel `j * groups + i`; the shape stays.
+
+    Source: Figure 1(c) and section 3.1 of ShuffleNet, arXiv:1707.01083.
+    """
+    from tensorflow import keras
+
+    height, width, channels = (int(size) for size in tensor.shape[1:])
+    x = keras.layers.Reshape((height, width, groups, channels // groups), name=f"{name}_groups")(
+        tensor
+    )
+    x = keras.layers.Permute((1, 2, 4, 3), name=f"{name}_transpose")(x)
+    return keras.layers.Reshape((height, width, channels), name=name)(x)
+
+
+def channel_split(tensor: Any, first: int, *, name: str) -> tuple[Any, Any]:
+    """The first channels of `(N, H, W, C)` and the others, as layers `<name>_0` and `<name>_1`.
+
+    Layers of Keras alone: the channels become a dimension that can be cropped.
+
+    Source: section 3 of ShuffleNet V2, arXiv:1807.11164 (Channel Split).
+    """
+    from tensorflow import keras
+
+    height, width, channels = (int(size) for size in tensor.shape[1:])
+    listed = keras.layers.Reshape((height, width, channels, 1), name=f"{name}_channels")(tensor)
+    parts = []
+    for side, crop in enumerate(((0, channels - first), (first, 0))):
+        x = keras.layers.Cropping3D(((0, 0), (0, 0), crop), name=f"{name}_{side}_crop")(listed)
+        x = keras.layers.Reshape((height, width, channels - sum(crop)), name=f"{name}_{side}")(x)
+        parts.append(x)
+    return parts[0], parts[1]

@@ -12,8 +12,9 @@ from hwflow.opset.base import KINDS, Input, Interval, Operation, Shape, Tensor, 
 from hwflow.opset.convolution import Conv2D
 from hwflow.opset.heads import Softmax, TopKIndices, TopKValues
 from hwflow.opset.joins import Add, Concatenate, Multiply
-from hwflow.opset.pooling import MaxPool2D, SumPool2D
+from hwflow.opset.pooling import MaxPool2D, SumPool2D, common_divisor
 from hwflow.opset.requantize import Requantize
+from hwflow.opset.selection import SelectChannels
 from hwflow.opset.table import Table
 from hwflow.opset.upsampling import UpsampleBilinear2D, UpsampleNearest2D
 from hwflow.opset.windows import Padding, windows
@@ -30,6 +31,7 @@ __all__ = [
     "Operation",
     "Padding",
     "Requantize",
+    "SelectChannels",
     "Shape",
     "Softmax",
     "SumPool2D",
@@ -39,6 +41,7 @@ __all__ = [
     "TopKValues",
     "UpsampleBilinear2D",
     "UpsampleNearest2D",
+    "common_divisor",
     "require_int64",
     "windows",
 ]

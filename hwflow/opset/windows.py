@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hwflow.fixed_point import IntArray
+
 Padding = tuple[int, int, int, int]
 """Rows above, rows below, columns left, columns right."""
 
@@ -21,6 +23,16 @@ def window_count(size: int, before: int, after: int, window: int, stride: int) -
     if padded < window:
         raise ValueError(f"a window of {window} does not fit in {padded} pixels")
     return (padded - window) // stride + 1
+
+
+def pixel_counts(size: int, before: int, after: int, window: int, stride: int) -> IntArray:
+    """How many pixels of the tensor itself each window holds along one side.
+
+    Raises:
+        ValueError: if no window fits.
+    """
+    starts = np.arange(window_count(size, before, after, window, stride)) * stride - before
+    return np.asarray(np.minimum(starts + window, size) - np.maximum(starts, 0))
 
 
 def windows(

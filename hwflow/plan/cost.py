@@ -208,6 +208,8 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
     if process.kernel == "repack":
         held_bits = max(source.width_bits, out.width_bits)
         return total + Resources(lut=held_bits, ff=held_bits)
+    if process.kernel == "select_channels":  # each lane picks one value of a word
+        return total + Resources(lut=lanes * lanes * width // 3)
     if process.kernel == "max_pool":
         return total + Resources(lut=lanes * 2 * width, ff=lanes * width)
     if process.kernel == "top_k":
@@ -233,6 +235,10 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
         total += Resources(lut=lanes * bits * sums, ff=lanes * bits * sums)
     if process.kernel == "concatenate":  # which input is passed on
         total += Resources(lut=lanes * bits * (len(process.inputs) - 1) // 2)
+    if process.kernel == "window_sum" and process.memories:
+        factor_bits = 1 + sum(held.width_bits for held in process.memories)
+        one = multiplier(bits, factor_bits, process.multiplier)
+        total += Resources(lut=lanes * one.lut, ff=lanes * bits, dsp=lanes * one.dsp)
     if process.kernel == "global_sum":
         words = process.settings["channels"] // lanes
         total += memory(words, lanes * bits, "lutram")

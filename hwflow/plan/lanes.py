@@ -13,6 +13,7 @@ from hwflow.opset import (
     Conv2D,
     Input,
     MaxPool2D,
+    SelectChannels,
     Shape,
     Softmax,
     SumPool2D,
@@ -175,6 +176,9 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
     beats = out.shape[0] * out.shape[1] * channels
     if isinstance(operation, Concatenate):
         channels = gcd(*(source.shape[2] for source in sources))
+    elif isinstance(operation, SelectChannels):
+        beats = out.shape[0] * out.shape[1] * max(channels, sources[0].shape[2])
+        channels = gcd(channels, sources[0].shape[2])
     elif isinstance(operation, MaxPool2D | SumPool2D):
         taps = operation.window[0] * operation.window[1]
         read = sources[0].shape[0] * sources[0].shape[1] * channels
@@ -182,8 +186,8 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
     width = max(source.format.width for source in [*sources, out])
     interval = choices.wanted_cycles
     chosen = folding.lanes_for_interval(channels, beats, interval, width, given)
-    if isinstance(operation, SumPool2D | MaxPool2D):
-        # each lane costs its arithmetic: no more of them than are needed, if one repack does
+    if isinstance(operation, SumPool2D | MaxPool2D | SelectChannels):
+        # each lane costs its arithmetic or copy: no more than are needed, if one repack does
         fewest = folding.lanes_for_interval(channels, beats, interval, width, 0)
         fits = [d for d in folding.divisors(given) if d >= fewest and channels % d == 0]
         chosen = min(fits, default=fewest)

@@ -46,6 +46,7 @@ LATENCIES: Mapping[str, int] = {
     "top_k": 6,
     "upsample_nearest": 3,
     "upsample_bilinear": 14,
+    "select_channels": 4,
 }
 """Pipeline stages from an iteration's read to its write, of a kernel with one product a lane.
 
@@ -54,6 +55,12 @@ division by a reciprocal), write 1, and up to two spare. A softmax divides by a 
 stage. They are meant to be generous: a deeper
 pipeline keeps more results back, which is what a FIFO's depth must allow for.
 """
+
+SELECTION_LAG = 2
+"""Iterations of `select_channels` between the last beat read of a pixel and its first written."""
+
+SCALING_CYCLES = 3
+"""More stages where sums of windows are multiplied before they are divided."""
 
 DIVISION_CYCLES = 4
 """More stages where sums are divided."""
@@ -100,6 +107,8 @@ def latency(process: Process) -> int:
     stages = LATENCIES[process.kernel]
     if process.kernel == "matrix_vector":  # the tree that adds the products of a lane
         stages += (process.settings["simd"] - 1).bit_length()
+    if process.kernel == "window_sum" and process.memories:
+        stages += SCALING_CYCLES
     return stages + (DIVISION_CYCLES if process.divisor > 1 else 0)
 
 
@@ -297,6 +306,20 @@ def _repack(settings: Mapping[str, int]) -> _Order:
     return (_every(total),), (_every(total // parts, parts, parts - 1),), total
 
 
+def selection_steps(settings: Mapping[str, int]) -> int:
+    """Iterations of `select_channels` for a pixel."""
+    return max(settings["in_channels"], settings["out_channels"]) // settings["lanes"]
+
+
+def _select_channels(settings: Mapping[str, int]) -> _Order:
+    """While a pixel is read, the one before it is written."""
+    pixels, steps, lanes = settings["pixels"], selection_steps(settings), settings["lanes"]
+    in_folds, out_folds = (settings[f"{side}_channels"] // lanes for side in ("in", "out"))
+    reads = _repeated(np.arange(in_folds), pixels, steps)
+    writes = _repeated(np.arange(out_folds) + steps + SELECTION_LAG, pixels, steps)
+    return (reads,), (writes,), pixels * steps + SELECTION_LAG + out_folds
+
+
 _ORDERS: Mapping[str, Callable[[Mapping[str, int]], _Order]] = {
     "sliding_window": _sliding_window,
     "matrix_vector": _matrix_vector,
@@ -316,4 +339,5 @@ _ORDERS: Mapping[str, Callable[[Mapping[str, int]], _Order]] = {
     "top_k": _top_k,
     "upsample_nearest": _upsample_nearest,
     "upsample_bilinear": _upsample_bilinear,
+    "select_channels": _select_channels,
 }

@@ -68,7 +68,7 @@ class Memory:
     """A read-only memory or buffer of a process.
 
     Attributes:
-        role: `weights`, `biases` or `buffer`.
+        role: `weights`, `biases`, `buffer`, or as `Process.constants` name it.
         words: depth.
         width_bits: of a word.
         storage: `bram`, `lutram` or `uram`.
@@ -104,7 +104,8 @@ class Process:
         target: format that sums are requantized to.
         divisor: of the sums of average pooling.
         maximum: greatest raw integer of the target where it is below the format's, or nothing.
-        table: raw results of a table, by the bit pattern of the input.
+        constants: of other kernels, by what they are: `table` (raw results by the bit pattern of
+            the input), `channels` (that a selection takes), `row_scales` and `column_scales`.
         weight_format: of `weights`.
         multipliers: products a cycle.
         multiplier: what makes them: `lut`, `dsp`, `dsp_pair` (two products each), or `auto`
@@ -125,7 +126,7 @@ class Process:
     target: FixedPoint | None = None
     divisor: int = 1
     maximum: int | None = None
-    table: npt.NDArray[np.int64] | None = None
+    constants: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     weight_format: FixedPoint | None = None
     multipliers: int = 0
     multiplier: str = "auto"
@@ -190,7 +191,7 @@ class StreamGraph:
                     value = [plain(memory) for memory in value]
                 elif item.name == "settings":
                     value = dict(value)
-                if item.name not in ("weights", "biases", "table"):
+                if item.name not in ("weights", "biases", "constants"):
                     found[item.name] = list(value) if isinstance(value, tuple) else value
             return found
 

@@ -15,6 +15,7 @@ from hwflow.fixed_point import FixedPoint
 from hwflow.layers.base import FloatNode
 from hwflow.pictures import batches
 from hwflow.quantize.float_graph import FloatGraph
+from hwflow.quantize.inference import predict
 from hwflow.quantize.policy import Point, candidates, squared_error
 
 BATCH = 4
@@ -104,7 +105,7 @@ def _chosen(point: Point, entry: _Reach) -> FixedPoint:
 def _outputs(
     taps: Any, batch: npt.NDArray[np.float32], points: Iterable[Point]
 ) -> list[npt.NDArray[np.float32]]:
-    values = taps.predict_on_batch(batch)
+    values = predict(taps, batch)
     found = list(values) if isinstance(values, list) else [values]
     for point, array in zip(points, found, strict=True):
         if not np.all(np.isfinite(array)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.integer_graph import IntegerGraph, infer
@@ -11,6 +13,7 @@ from hwflow.layers import kinds, quantized_kind
 from hwflow.layers.activation import quantized_input
 from hwflow.layers.base import Expression, Rectification
 from hwflow.layers.rectification import rectified
+from hwflow.layers.reshaping import not_channels
 from hwflow.opset import Operation, Padding, Tensor
 from hwflow.quantize import qkeras
 from hwflow.quantize.float_graph import output_layers
@@ -90,6 +93,7 @@ class _Context:
         self.padded: dict[str, tuple[str, Padding]] = {}
         self.rectified: dict[str, tuple[str, Rectification]] = {}
         self.expressions: dict[str, Expression] = {}
+        self.arranged: dict[str, tuple[str, IntArray]] = {}
 
     def add(self, operation: Operation) -> str:
         self.tensors[operation.name] = infer(operation, self.tensors)
@@ -99,8 +103,10 @@ class _Context:
     def tensor(self, name: str) -> Tensor:
         if name in self.padded:
             raise DesignError(
-                f"layer {name!r}: only a convolution or a maximum can read zero padding"
+                f"layer {name!r}: only a convolution or pooling over windows can read zero padding"
             )
+        if name in self.arranged:
+            raise not_channels(name)
         if name in self.expressions:
             raise DesignError(f"layer {name!r}: only a quantizer can read it: add a QActivation")
         if name in self.rectified and name not in self.tensors:
@@ -143,6 +149,15 @@ class _Context:
 
     def express(self, layer: str, expression: Expression) -> str:
         self.expressions[layer] = expression
+        return layer
+
+    def arrangement(self, name: str) -> tuple[str, IntArray]:
+        if name in self.arranged:
+            return self.arranged[name]
+        return name, np.arange(np.prod(self.tensor(name).shape))
+
+    def arrange(self, layer: str, source: str, places: IntArray) -> str:
+        self.arranged[layer] = (source, places)
         return layer
 
     def pad(self, layer: str, source: str, padding: Padding) -> str:

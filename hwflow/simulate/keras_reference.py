@@ -31,6 +31,7 @@ from hwflow.opset import (
     UpsampleBilinear2D,
 )
 from hwflow.quantize import qkeras
+from hwflow.quantize.inference import predict
 
 LARGEST_EXACT = 1 << 24
 """float32 represents every integer up to this one."""
@@ -118,7 +119,7 @@ class KerasReference:
         Args:
             images: preprocessed, shape `(N, H, W, C)`.
         """
-        values = self._taps.predict_on_batch(images)
+        values = predict(self._taps, images)
         found = values if isinstance(values, list) else [values]
         tensors = {
             name: np.asarray(array).reshape(len(images), *self.graph.tensors[name].shape)
@@ -358,6 +359,8 @@ _EVALUATORS: Mapping[str, Any] = {
             "ZeroPadding2D",
             "Flatten",
             "Reshape",
+            "Permute",
+            "Cropping3D",
             "ReLU",
             "Multiply",
             "Activation",

@@ -75,6 +75,13 @@ const Array& Attributes::array(const std::string& key) const {
   return found->second;
 }
 
+std::optional<std::int64_t> Attributes::optional_integer(const std::string& key) const {
+  for (const auto& [name, value] : json.object(where)) {
+    if (name == key) return value.integer(where + "." + key);
+  }
+  return std::nullopt;
+}
+
 Padding Attributes::padding() const {
   const auto sides = integers("padding", 4);
   for (const std::int64_t side : sides) {

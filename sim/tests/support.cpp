@@ -263,7 +263,9 @@ std::vector<Case> cases() {
                      .operation("cat", "concatenate", {"a", "b"}, R"("shifts": [0, 0])")
                      .operation("pool", "max_pool2d", {"cat"},
                                 R"("window": [3, 2], "strides": [2, 1], "padding": [1, 0, 0, 1])")
-                     .operation("sum", "sum_pool2d", {"pool"},
+                     .operation("some", "select_channels", {"pool"},
+                                R"("channels": [23, 0, 4, 5, 6, 7, 0, 11])")
+                     .operation("sum", "sum_pool2d", {"some"},
                                 R"("window": [3, 2], "strides": [1, 1], "padding": [0, 0, 0, 0])")
                      .requantize("y", "sum", 4, s8, 6)
                      .finish({"y", "pool"}));

@@ -19,6 +19,7 @@ from hwflow.errors import DesignError, ToolError
 from hwflow.hls import writer
 from hwflow.integer_graph import IntegerGraph
 from hwflow.layers import kinds
+from hwflow.networks.blocks import channel_shuffle, channel_split
 from hwflow.plan.mapping import Choices, map_graph
 from hwflow.quantize.build import quantize
 from hwflow.quantize.lower import lower
@@ -88,11 +89,14 @@ def square_or_not(draw: Draw, low: int, high: int) -> tuple[int, int]:
 
 
 def convolution(draw: Draw, x: Any) -> Any:
+    channels = int(x.shape[-1])
+    groups = draw(st.sampled_from([d for d in range(1, channels + 1) if channels % d == 0]))
     return L.Conv2D(
-        draw(st.integers(1, 5)),
+        groups * draw(st.integers(1, 5)),
         square_or_not(draw, 1, 4),
         strides=square_or_not(draw, 1, 3),
         padding=draw(st.sampled_from(["same", "valid"])),
+        groups=groups,
         use_bias=draw(st.booleans()),
         name="it",
     )(x)
@@ -119,7 +123,12 @@ def max_pooling(draw: Draw, x: Any) -> Any:
 def average_pooling(draw: Draw, x: Any) -> Any:
     if draw(st.booleans()):
         return L.GlobalAveragePooling2D(keepdims=draw(st.booleans()), name="it")(x)
-    return L.AveragePooling2D(square_or_not(draw, 1, 4), square_or_not(draw, 1, 3), name="it")(x)
+    padding = draw(st.sampled_from(["same", "valid"]))
+    if padding == "valid" and draw(st.booleans()):  # these zeros count
+        x = L.ZeroPadding2D(((1, 0), (0, 2)), name="pad")(x)
+    return L.AveragePooling2D(
+        square_or_not(draw, 1, 4), square_or_not(draw, 1, 3), padding=padding, name="it"
+    )(x)
 
 
 def branches(draw: Draw, x: Any) -> list[Any]:
@@ -158,8 +167,19 @@ def flattening(draw: Draw, x: Any) -> Any:
 
 
 def reshaping(draw: Draw, x: Any) -> Any:
-    x = L.GlobalAveragePooling2D(name="mean")(x)
-    x = L.Reshape((1, 1, int(x.shape[-1])), name="it")(x)
+    """A pixel to a vector and back; a channel shuffle; a channel split; both, of a pixel or map."""
+    if draw(st.booleans()):
+        x = L.GlobalAveragePooling2D(name="mean")(x)
+        x = L.Reshape((1, 1, int(x.shape[-1])), name="it")(x)
+    if draw(st.booleans()):
+        groups, each = draw(st.integers(2, 3)), draw(st.integers(2, 3))
+        x = L.ReLU(name="wide_relu")(L.Conv2D(groups * each, 1, name="wide")(x))
+        x = channel_shuffle(x, groups, name="shuffle")
+        x, rest = channel_split(x, draw(st.integers(1, groups * each - 1)), name="split")
+        return [L.Conv2D(2, 1, name="reader")(x), L.Conv2D(2, 1, name="other")(rest)][
+            draw(st.integers(0, 1))
+        ]
+    x = L.Permute((1, 2, 3), name="same")(L.Reshape(x.shape[1:], name="same_shape")(x))
     return L.Conv2D(2, 1, name="reader")(x)
 
 
@@ -380,6 +400,17 @@ def joined(x: Any) -> Any:
     return [L.Dense(4, name="dense")(flat), total, large, gate, total]
 
 
+def shuffled(x: Any) -> Any:
+    """Grouped convolutions with and without a window, a shuffle and a split of their channels."""
+    x = L.ReLU(name="stem_relu")(L.Conv2D(12, 1, name="stem")(x))
+    x = L.Conv2D(18, 3, groups=3, padding="same", strides=(2, 1), name="grouped")(x)
+    x = L.AveragePooling2D(3, strides=(1, 2), padding="same", name="average")(x)
+    x = channel_shuffle(x, 3, name="shuffle")
+    first, second = channel_split(x, 8, name="split")
+    first = L.Conv2D(10, 1, groups=2, name="pointwise")(first)
+    return L.Concatenate(name="concat")([second, first])
+
+
 NARROW = {"weights": {"width": 2}, "activations": {"width": 3}, "input": {"width": 2}}
 WIDE = {
     "weights": {"width": 12}, "activations": {"width": 14}, "biases": {"width": 20},
@@ -394,6 +425,15 @@ COMPILED: Mapping[str, Network] = {
         (6, 7, 2),
         {"weights": {"width": 7}, "activations": {"width": 5}},
         {"layers": {"conv": {"reuse_factor": 12}, "pointwise": {"reuse_factor": 6}}},
+    ),
+    "groups, as fast as can be": Network(
+        shuffled, (5, 6, 3), {}, {"target": {"interval_cycles": 100}}, "vivado"
+    ),
+    "groups, folds by hand": Network(
+        shuffled,
+        (5, 6, 3),
+        {"weights": {"width": 5}},
+        {"layers": {"grouped": {"reuse_factor": 54}, "pointwise": {"reuse_factor": 40}}},
     ),
     "branches, one at a time": Network(joined, (5, 4, 3), WIDE, {}, "vivado"),
     "branches, as fast as can be": Network(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hwflow.fixed_point import FixedPoint, IntArray, Overflow, Rounding
-from hwflow.opset import MaxPool2D, Padding, Shape
+from hwflow.opset import MaxPool2D, Padding, Shape, common_divisor
 from tests.support.kernel_cases import extreme_images, pool_case, sum_case, sum_graph
 from tests.support.kernel_harness import FAST, STRICT, Case, run_cases
 
@@ -59,14 +59,20 @@ def test_max_pool(tmp_path: Path) -> None:
 def test_window_sum(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     batch = []
+    scaled = 0
     for index, (shape, window, strides, padding, lanes) in enumerate(WINDOWS):
         for source in FORMATS[index % 2 :: 2]:
             output = FixedPoint(
                 source.width, source.integer_bits - index % 3, source.signed, Rounding.RND_CONV
             )
-            graph = sum_graph(shape, window, source, output, strides, padding)
+            divisor = None
+            if index % 2 and max(padding[:2]) < window[0] and max(padding[2:]) < window[1]:
+                divisor = common_divisor(shape, window, strides, padding)
+            scaled += divisor is not None
+            graph = sum_graph(shape, window, source, output, strides, padding, divisor)
             images = extreme_images(rng, shape, source)
             batch.append((sum_case(graph, lanes), images, graph.evaluate({"x": images})["y"]))
+    assert scaled == 9
     check(batch, tmp_path)
 
 

@@ -18,12 +18,14 @@ from hwflow.opset import (
     MaxPool2D,
     Operation,
     Requantize,
+    SelectChannels,
     Softmax,
     SumPool2D,
     TopKIndices,
     TopKValues,
     UpsampleBilinear2D,
     UpsampleNearest2D,
+    common_divisor,
 )
 
 
@@ -59,7 +61,7 @@ class GraphBuilder:
             sums = np.abs(operation.weights.astype(np.float64)).sum(axis=(0, 1, 2))
             return float(sums.max()) * reach[0] * 2.0**operation.product_shift + 2.0**32
         if isinstance(operation, SumPool2D):
-            return reach[0] * operation.window[0] * operation.window[1]
+            return reach[0] * operation.divides_by
         if isinstance(operation, Add | Concatenate):
             return sum(
                 peak * 2.0**shift for peak, shift in zip(reach, operation.shifts, strict=True)
@@ -125,8 +127,14 @@ def _draw_operation(
             Requantize(name, (source,), draw(FORMATS), tensor.format.fraction_bits, tensor.divisor)
         )
     kinds = ["conv", "conv", "requantize", "max", "sum", "add", "concat", "nearest", "bilinear"]
-    kinds += ["indices", "values", "softmax"]
+    kinds += ["indices", "values", "softmax", "select"]
     kind = draw(st.sampled_from(kinds))
+    if kind == "select":
+        channels = st.integers(0, tensor.shape[2] - 1)
+        chosen = draw(st.lists(channels, min_size=1, max_size=30))
+        if draw(st.booleans()):  # neighbours
+            chosen = sorted(set(chosen))
+        return builder.add(SelectChannels(name, (source,), tuple(chosen)))
     if kind in ("indices", "values"):
         top = TopKIndices if kind == "indices" else TopKValues
         return builder.add(top(name, (source,), draw(st.integers(1, tensor.shape[2]))))
@@ -156,8 +164,15 @@ def _draw_operation(
             draw(st.integers(0, window[1] - 1)),
         )
         strides = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-        cls = MaxPool2D if kind == "max" else SumPool2D
-        return builder.add(cls(name, (source,), window, strides, padding))
+        if kind == "max":
+            return builder.add(MaxPool2D(name, (source,), window, strides, padding))
+        divisor = None
+        if draw(st.booleans()):  # padding does not count
+            try:
+                divisor = common_divisor(tensor.shape, window, strides, padding)
+            except ValueError:  # no window fits
+                return None
+        return builder.add(SumPool2D(name, (source,), window, strides, padding, divisor))
     others = [
         other
         for other in names

@@ -250,7 +250,13 @@ def sum_case(graph: IntegerGraph, lanes: int) -> Case:
     )
     if whole:
         return Case(text, "hwflow::global_sum<pool>(in0, out0);", *ports)
-    more, call = after_window(window, tensor.format, 0, "hwflow::window_sum<pool>(windows, out0);")
+    arguments = "windows, out0"
+    if operation.divisor is not None:
+        rows, columns = operation.scales(tensor.shape)
+        text += packing.list_text("rows", rows) + packing.list_text("columns", columns)
+        arguments += ", rows, columns"
+    call = f"hwflow::window_sum<pool>({arguments});"
+    more, call = after_window(window, tensor.format, 0, call)
     return Case(text + more, call, *ports)
 
 
@@ -306,14 +312,16 @@ def sum_graph(
     output: FixedPoint,
     strides: tuple[int, int] = (1, 1),
     padding: Padding = (0, 0, 0, 0),
+    divisor: int | None = None,
 ) -> IntegerGraph:
-    """Input, SumPool2D, Requantize by the size of the window: average pooling."""
+    """Input, SumPool2D, Requantize by its divisor: average pooling."""
+    operation = SumPool2D("sum", ("x",), window, strides, padding, divisor)
     return IntegerGraph.build(
         "layer",
         [
             Input("x", (), shape, source),
-            SumPool2D("sum", ("x",), window, strides, padding),
-            Requantize("y", ("sum",), output, source.fraction_bits, window[0] * window[1]),
+            operation,
+            Requantize("y", ("sum",), output, source.fraction_bits, operation.divides_by),
         ],
         ["y"],
     )

@@ -87,6 +87,7 @@ _PRELUDE = """
 #include "matrix_vector.h"
 #include "pooling.h"
 #include "requantize.h"
+#include "selection.h"
 #include "sliding_window.h"
 #include "upsampling.h"
 namespace {

@@ -24,6 +24,7 @@ from hwflow.opset import (
     Multiply,
     Operation,
     Requantize,
+    SelectChannels,
     Softmax,
     SumPool2D,
     Table,
@@ -32,6 +33,7 @@ from hwflow.opset import (
     TopKValues,
     UpsampleBilinear2D,
     UpsampleNearest2D,
+    common_divisor,
 )
 
 Random = np.random.Generator
@@ -143,9 +145,20 @@ def _pool(cls: type[MaxPool2D] | type[SumPool2D]) -> Generator:
         window = tuple(int(side) for side in random.integers(1, 5, 2))
         padding = tuple(int(random.integers(0, side)) for side in window for _ in range(2))
         strides = tuple(int(side) for side in random.integers(1, 4, 2))
-        return [x], cls(name, (x.name,), window, strides, padding)  # type: ignore[arg-type]
+        more = ()
+        if cls is SumPool2D and random.random() < 0.5:  # padding does not count
+            more = (common_divisor(x.shape, window, strides, padding),)  # type: ignore[arg-type]
+        return [x], cls(name, (x.name,), window, strides, padding, *more)  # type: ignore[arg-type]
 
     return generate
+
+
+def _select_channels(random: Random, name: str) -> Made:
+    x = _one(random, name)
+    channels = random.integers(0, x.shape[2], int(random.choice(_CHANNELS)))
+    if random.random() < 0.5:  # neighbours
+        channels = np.unique(channels)
+    return [x], SelectChannels(name, (x.name,), tuple(channels.tolist()))
 
 
 def _add(random: Random, name: str) -> Made:
@@ -210,6 +223,7 @@ GENERATORS: dict[str, Generator] = {
     "input": _input_case,
     "conv2d": _conv2d,
     "requantize": _requantize,
+    "select_channels": _select_channels,
     "max_pool2d": _pool(MaxPool2D),
     "sum_pool2d": _pool(SumPool2D),
     "add": _add,

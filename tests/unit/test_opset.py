@@ -26,6 +26,7 @@ from hwflow.opset import (
     Multiply,
     Operation,
     Requantize,
+    SelectChannels,
     Softmax,
     SumPool2D,
     Table,
@@ -34,6 +35,7 @@ from hwflow.opset import (
     TopKValues,
     UpsampleBilinear2D,
     UpsampleNearest2D,
+    common_divisor,
 )
 
 EXACT = settings(deadline=None, derandomize=True, database=None, max_examples=120)
@@ -158,6 +160,45 @@ def test_pools_reduce_their_windows(
         assert found[n, y, x, c] == max(v for v in values if v is not None)
 
 
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(*[st.integers(0, 2)] * 4),
+    st.integers(0, 10**6),
+)
+@EXACT
+def test_a_common_divisor_gives_the_mean_of_the_pixels_that_are_there(
+    window: tuple[int, int], strides: tuple[int, int], padding: tuple[int, int, int, int], seed: int
+) -> None:
+    if max(padding[:2]) >= window[0] or max(padding[2:]) >= window[1]:
+        return
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(4, 7)), int(rng.integers(4, 7)), 2)
+    tensor = array(rng, (2, *shape), -50, 50)
+    divisor = common_divisor(shape, window, strides, padding)
+    operation = SumPool2D("mean", ("s",), window, strides, padding, divisor)
+    found = operation.evaluate(tensor)
+    assert found.shape == (2, *operation.output_shape(shape))
+    for n, y, x, c in np.ndindex(found.shape):
+        there = [
+            value
+            for _, _, value in window_of(tensor, (n, y, x), c, window, strides, padding, None)
+            if value is not None
+        ]
+        mean = Fraction(sum(there), len(there))
+        assert Fraction(int(found[n, y, x, c]), operation.divides_by) == mean
+
+
+def test_the_least_common_divisor_of_a_border() -> None:
+    assert common_divisor((5, 5, 1), (3, 3), (1, 1), (1, 1, 1, 1)) == 36
+    assert common_divisor((5, 4, 1), (2, 2), (2, 2), (0, 1, 0, 0)) == 2 * 2
+    assert common_divisor((5, 5, 1), (3, 3), (1, 1), (0, 0, 0, 0)) is None
+    with pytest.raises(ValueError, match="its divisor of 18 is no multiple"):
+        SumPool2D("p", ("s",), (3, 3), (1, 1), (1, 1, 1, 1), 18).output_shape((5, 5, 1))
+    with pytest.raises(ValueError, match="padding alone"):
+        SumPool2D("p", ("s",), (1, 1), (1, 1), (1, 0, 0, 0), 1).output_shape((5, 5, 1))
+
+
 def test_merges_shift_their_inputs_to_the_finest_unit() -> None:
     rng = np.random.default_rng(0)
     parts = [array(rng, (2, 3, 2, 4), -9, 9) for _ in range(3)]
@@ -218,6 +259,28 @@ def test_products_take_one_factor_a_pixel_or_a_channel() -> None:
     for shape in ((1, 1, 3), (3, 1, 4), (1, 2, 4)):
         with pytest.raises(ValueError, match="m: cannot multiply shapes"):
             product.output_shape((3, 2, 4), shape)
+
+
+@pytest.mark.parametrize("channels", [(3, 2, 1, 0), (1, 1, 3), (2,), (0, 2, 1, 3, 0, 0)])
+def test_channels_are_taken_in_any_order(channels: tuple[int, ...]) -> None:
+    tensor = array(np.random.default_rng(3), (2, 3, 2, 4), -9, 9)
+    operation = SelectChannels("it", ("s",), channels)
+    found = operation.evaluate(tensor)
+    assert found.shape == (2, *operation.output_shape((3, 2, 4)))
+    for n, y, x, c in np.ndindex(found.shape):
+        assert found[n, y, x, c] == tensor[n, y, x, channels[c]]
+    reach = operation.interval(Interval(np.arange(4), np.arange(4) * 10))
+    assert tuple(reach.low) == channels
+    assert tuple(reach.high) == tuple(10 * channel for channel in channels)
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [((), "selects no channel"), ((0, 4), "channels 0 to 4 of 4"), ((-1, 2), "channels -1 to 2")],
+)
+def test_channels_that_are_not_there_are_refused(channels: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SelectChannels("it", ("s",), channels).output_shape((3, 2, 4))
 
 
 @pytest.mark.parametrize("is_signed", [True, False])
@@ -375,6 +438,7 @@ def test_every_kind_is_registered_under_its_name() -> None:
         MaxPool2D,
         Multiply,
         Requantize,
+        SelectChannels,
         Softmax,
         SumPool2D,
         Table,
@@ -430,12 +494,17 @@ def test_the_intervals_of_all_other_operations_are_sound(seed: int) -> None:
     operations: list[Operation] = [
         MaxPool2D("m", ("s",), (2, 3), (1, 2), padding),
         SumPool2D("p", ("s",), (2, 3), (2, 1), padding),
+        SumPool2D(
+            *("mean", ("s",), (2, 3), (2, 1), padding),
+            common_divisor((5, 4, 3), (2, 3), (2, 1), padding),
+        ),
         Requantize("r", ("s",), target, int(rng.integers(-2, 6)), int(rng.integers(1, 10))),
         TopKIndices("i", ("s",), 2),
         TopKValues("v", ("s",), 2),
         Softmax("x", ("s",), np.array([9, 4, 3, 0]), FixedPoint(6, 1, False)),
         UpsampleNearest2D("u", ("s",), (2, 1)),
         UpsampleBilinear2D("b", ("s",), (int(rng.integers(1, 5)), 3)),
+        SelectChannels("some", ("s",), (2, 0, 0)),
     ]
     for operation in operations:
         assert inside(operation.evaluate(tensor), operation.interval(reach)), operation

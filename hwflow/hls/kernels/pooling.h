@@ -51,15 +51,18 @@ WINDOW:
     }
 }
 
-// The sum of each channel over the taps of each window, then the requantization (whose divisor is
-// the number of taps for average pooling).
+// The sum of each channel over the taps of each window, times the factors of its row and column,
+// then the requantization. For average pooling its divisor is the number of taps, or, where windows
+// at the border hold fewer pixels, a common multiple of their numbers, which the factors reach.
 //
 // Schedule: a beat read each cycle, in the order pixel, fold, tap; one written with the last tap.
 //
-// CONFIG: pixels, taps, channels, lanes, input_t, output_t, accumulator_t, requantization.
-template <typename CONFIG>
+// CONFIG: pixels, taps, channels, lanes, input_t, output_t, accumulator_t (holds every product too),
+//         requantization.
+template <typename CONFIG, typename row_t, typename column_t, int ROWS, int COLUMNS>
 void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
-                hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
+                hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output,
+                const row_t (&row_scales)[ROWS], const column_t (&column_scales)[COLUMNS]) {
 #pragma HLS INLINE  // the layer's own function is the process
     typedef typename CONFIG::accumulator_t accumulator_t;
     typedef typename native<raw<accumulator_t>::bits + 1>::type number;
@@ -67,6 +70,9 @@ void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& inp
     static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
     number sums[CONFIG::lanes];
 #pragma HLS ARRAY_PARTITION variable=sums complete  // registers, all updated each cycle
+    int fold = 0;
+    int column = 0;
+    int row = 0;
 WINDOW:
     for (int window = 0; window < WINDOWS; ++window) {
     TAP:
@@ -81,18 +87,35 @@ WINDOW:
                 sums[lane] = narrow<accumulator_t>(start + load(from.lane[lane]));
             }
             if (tap == CONFIG::taps - 1) {
+                const number scale = number(row_scales[row]) * number(column_scales[column]);
                 beat<typename CONFIG::output_t, CONFIG::lanes> to;
                 HWFLOW_ONE_WORD(to)
             RESULT:
                 for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
                     to.lane[lane] = requantize<typename CONFIG::requantization>(
-                        accumulator_t(sums[lane]));
+                        accumulator_t(sums[lane] * scale));
                 }
                 output.write(to);
+                if (++fold == CONFIG::channels / CONFIG::lanes) {
+                    fold = 0;
+                    if (++column == COLUMNS) {
+                        column = 0;
+                        row = row == ROWS - 1 ? 0 : row + 1;
+                    }
+                }
             }
         }
     }
+}
+
+// The same without factors.
+template <typename CONFIG>
+void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
+                hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
+#pragma HLS INLINE
+    static const int one[1] = {1};
+    window_sum<CONFIG>(input, output, one, one);
 }
 
 // The sum of each channel over all pixels, then the requantization (whose divisor is the number of

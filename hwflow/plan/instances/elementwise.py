@@ -34,7 +34,11 @@ def table(it: Instance) -> str:
     values = np.roll(operation.values, -operation.offset)
     rom = Memory("table", entries, it.lanes * operation.format.width, "lutram")
     return it.streamed(
-        "table", (it.input(),), also={"entries": entries}, memories=(rom,), table=values
+        "table",
+        (it.input(),),
+        also={"entries": entries},
+        memories=(rom,),
+        constants={"table": values},
     )
 
 

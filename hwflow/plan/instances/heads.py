@@ -50,5 +50,5 @@ def softmax(it: Instance) -> str:
             Memory("buffer", channels, it.source().format.width, "lutram"),
             Memory("buffer", channels, exponential_width, "lutram"),
         ),
-        table=operation.table,
+        constants={"table": operation.table},
     )

@@ -7,6 +7,7 @@ from typing import Any
 from hwflow.opset import MaxPool2D, SumPool2D
 from hwflow.plan.instances.base import Instance, builds
 from hwflow.plan.instances.windows import sliding_window
+from hwflow.plan.streams import Memory
 
 
 @builds(MaxPool2D)
@@ -31,7 +32,17 @@ def sum_pool(it: Instance) -> str:
         cycles = pixels * (source[2] // it.lanes)
         return it.process("global_sum", (it.input(),), settings, cycles, **it.sums())
     windows = sliding_window(it, operation.window, operation.strides, operation.padding, 0)
-    return _over_windows(it, "window_sum", windows, operation, **it.sums())
+    constants = {}
+    if operation.divisor is not None:
+        rows, columns = operation.scales(source)
+        constants = {"row_scales": rows, "column_scales": columns}
+    roms = tuple(
+        Memory(role, values.size, int(values.max()).bit_length(), "lutram")
+        for role, values in constants.items()
+    )
+    return _over_windows(
+        it, "window_sum", windows, operation, memories=roms, constants=constants, **it.sums()
+    )
 
 
 def _over_windows(

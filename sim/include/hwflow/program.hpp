@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -100,6 +101,7 @@ struct Attributes {
 
   const Json& at(const std::string& key) const { return json.at(key, where); }
   std::int64_t integer(const std::string& key) const { return at(key).integer(where + "." + key); }
+  std::optional<std::int64_t> optional_integer(const std::string& key) const;
   std::vector<std::int64_t> integers(const std::string& key, int count = -1) const {
     return at(key).integers(where + "." + key, count);
   }

@@ -29,7 +29,8 @@ class MaxPool2D final : public Operation {
     if (target.kernels != nullptr && is_byte(in.storage)) return byte_steps(target, site);
     return pool_.portable_steps(
         site, std::numeric_limits<std::int64_t>::min(),
-        [](std::int64_t a, std::int64_t b) { return a > b ? a : b; });
+        [](std::int64_t a, std::int64_t b) { return a > b ? a : b; },
+        [](std::int64_t, std::int64_t) { return std::int64_t{1}; });
   }
 
  private:

@@ -49,9 +49,10 @@ struct Pool2D {
     return {std::max<std::int64_t>(start, 0), std::min(start + window_width, in.width)};
   }
 
-  // Folds every window with `fold(result, pixel, channels)` from `start` and gives rows to the sink.
-  template <typename Fold>
-  Steps portable_steps(const Site& site, std::int64_t start, Fold fold) const {
+  // Folds every window with `fold(result, value)` from `start`, multiplies it by `factor(y, x)` and
+  // gives rows to the sink.
+  template <typename Fold, typename Factor>
+  Steps portable_steps(const Site& site, std::int64_t start, Fold fold, Factor factor) const {
     const View in = site.inputs[0];
     const Sink sink = site.sink;
     const Shape out = site.result->shape;
@@ -73,6 +74,8 @@ struct Pool2D {
               for (std::size_t c = 0; c < channels; ++c) result[c] = fold(result[c], pixel[c]);
             }
           }
+          const std::int64_t scale = factor(y, x);
+          for (std::size_t c = 0; c < channels; ++c) result[c] *= scale;
         }
         sink.write(context, y, 0, out.width, row.data());
       }

@@ -17,13 +17,10 @@ class Requantize final : public Operation {
       : format_(format), fraction_bits_(fraction_bits), divisor_(divisor), maximum_(maximum) {}
 
   static std::unique_ptr<Operation> read(const Attributes& attributes) {
-    std::optional<std::int64_t> maximum;
-    for (const auto& [key, value] : attributes.json.object(attributes.where)) {
-      if (key == "maximum") maximum = value.integer(attributes.where + ".maximum");
-    }
     return std::make_unique<Requantize>(attributes.format("format"),
                                         attributes.integer("fraction_bits"),
-                                        attributes.integer("divisor"), maximum);
+                                        attributes.integer("divisor"),
+                                        attributes.optional_integer("maximum"));
   }
 
   Tensor infer(std::span<const Tensor* const> sources) const override {
