@@ -48,6 +48,7 @@ def conv2d_norm(
     norm: str,
     strides: int = 1,
     padding: str = "same",
+    groups: int = 1,
     relu: str | None = None,
     use_bias: bool = False,
     epsilon: float = 1e-3,
@@ -59,16 +60,22 @@ def conv2d_norm(
     from tensorflow import keras
 
     tensor = keras.layers.Conv2D(
-        filters, kernel_size, strides=strides, padding=padding, use_bias=use_bias, name=name
+        filters,
+        kernel_size,
+        strides=strides,
+        padding=padding,
+        groups=groups,
+        use_bias=use_bias,
+        name=name,
     )(tensor)
     tensor = keras.layers.BatchNormalization(epsilon=epsilon, name=norm)(tensor)
     return tensor if relu is None else keras.layers.ReLU(name=relu)(tensor)
 
 
-def depthwise_norm_relu(
-    tensor: Any, kernel_size: int, *, name: str, stem: str, strides: int = 1, use_bias: bool = False
+def depthwise_norm(
+    tensor: Any, kernel_size: int, *, name: str, norm: str, strides: int = 1, use_bias: bool = False
 ) -> Any:
-    """Depthwise convolution `name`, batch norm `<stem>_bn`, ReLU `<stem>_relu`, padded as `same`.
+    """Depthwise convolution `name`, padded as `same`, then batch norm `norm`.
 
     `(N, H, W, C)` to `(N, H / strides, W / strides, C)`, rounded up.
     """
@@ -77,7 +84,18 @@ def depthwise_norm_relu(
     tensor = keras.layers.DepthwiseConv2D(
         kernel_size, strides=strides, padding="same", use_bias=use_bias, name=name
     )(tensor)
-    tensor = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{stem}_bn")(tensor)
+    return keras.layers.BatchNormalization(epsilon=1e-3, name=norm)(tensor)
+
+
+def depthwise_norm_relu(
+    tensor: Any, kernel_size: int, *, name: str, stem: str, strides: int = 1, use_bias: bool = False
+) -> Any:
+    """`depthwise_norm` with batch norm `<stem>_bn`, then ReLU `<stem>_relu`."""
+    from tensorflow import keras
+
+    tensor = depthwise_norm(
+        tensor, kernel_size, name=name, norm=f"{stem}_bn", strides=strides, use_bias=use_bias
+    )
     return keras.layers.ReLU(name=f"{stem}_relu")(tensor)
 
 

@@ -112,7 +112,9 @@ def test_padding_is_for_convolutions_and_pools_alone() -> None:
     image, x = entry()
     x = L.ZeroPadding2D(1, name="pad")(x)
     x = qkeras.QActivation(bits(8, 2), name="after")(x)
-    with pytest.raises(DesignError, match="layer 'pad': only a convolution or a maximum can read"):
+    with pytest.raises(
+        DesignError, match="layer 'pad': only a convolution or pooling over windows"
+    ):
         lower(keras.Model(image, x), "g")
 
 
