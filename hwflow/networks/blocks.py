@@ -175,20 +175,27 @@ def channel_shuffle(tensor: Any, groups: int, *, name: str) -> Any:
     return keras.layers.Reshape((height, width, channels), name=name)(x)
 
 
-def channel_split(tensor: Any, first: int, *, name: str) -> tuple[Any, Any]:
-    """The first channels of `(N, H, W, C)` and the others, as layers `<name>_0` and `<name>_1`.
+def channel_slice(tensor: Any, first: int, last: int, *, name: str) -> Any:
+    """Channels `first` up to `last` of `(N, H, W, C)`, whose result is layer `name`.
 
     Layers of Keras alone: the channels become a dimension that can be cropped.
-
-    Source: section 3 of ShuffleNet V2, arXiv:1807.11164 (Channel Split).
     """
     from tensorflow import keras
 
     height, width, channels = (int(size) for size in tensor.shape[1:])
-    listed = keras.layers.Reshape((height, width, channels, 1), name=f"{name}_channels")(tensor)
-    parts = []
-    for side, crop in enumerate(((0, channels - first), (first, 0))):
-        x = keras.layers.Cropping3D(((0, 0), (0, 0), crop), name=f"{name}_{side}_crop")(listed)
-        x = keras.layers.Reshape((height, width, channels - sum(crop)), name=f"{name}_{side}")(x)
-        parts.append(x)
-    return parts[0], parts[1]
+    x = keras.layers.Reshape((height, width, channels, 1), name=f"{name}_channels")(tensor)
+    cropping = ((0, 0), (0, 0), (first, channels - last))
+    x = keras.layers.Cropping3D(cropping, name=f"{name}_crop")(x)
+    return keras.layers.Reshape((height, width, last - first), name=name)(x)
+
+
+def channel_split(tensor: Any, first: int, *, name: str) -> tuple[Any, Any]:
+    """The first channels of `(N, H, W, C)` and the others, as layers `<name>_0` and `<name>_1`.
+
+    Source: section 3 of ShuffleNet V2, arXiv:1807.11164 (Channel Split).
+    """
+    channels = int(tensor.shape[-1])
+    return (
+        channel_slice(tensor, 0, first, name=f"{name}_0"),
+        channel_slice(tensor, first, channels, name=f"{name}_1"),
+    )

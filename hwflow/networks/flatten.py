@@ -137,7 +137,9 @@ class _Flattener:
     def call(
         self, node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], path: tuple[str, ...]
     ) -> list[Any]:
-        """The tensor of one call; none after a fault."""
+        """The tensors of one call; none after a fault."""
+        import tensorflow as tf
+
         layer = node.layer
         class_name = type(layer).__name__
         try:
@@ -146,9 +148,9 @@ class _Flattener:
                 call = operators.FunctionCall(
                     self.name(layer, _word(layer.name), path),
                     _arguments(layer, args, kwargs),
-                    tuple(node.outputs.shape[1:]),
+                    tuple(tf.nest.flatten(node.outputs)[0].shape[1:]),
                 )
-                return [operators.translated(function, call)]
+                return list(tf.nest.flatten(operators.translated(function, call)))
             name = self.name(layer, layer.name, path)
             if len(args) != 1:
                 raise operators.UntranslatableError("must be called on its inputs alone")

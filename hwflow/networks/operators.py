@@ -6,11 +6,14 @@ layers that exist; nothing else is run, for a file may name any function of Tens
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from hwflow.networks.blocks import channel_slice
 
 CLASSES = ("TFOpLambda", "SlicingOpLambda")
 """Keras's layers for calls of functions, and for slices."""
@@ -52,7 +55,7 @@ Translation = Callable[[FunctionCall], Any]
 
 
 def translated(function: str, call: FunctionCall) -> Any:
-    """The tensor that layers in the place of a call make.
+    """The tensor that layers in the place of a call make, or all of them in order.
 
     Args:
         function: as Keras names it, `nn.relu`.
@@ -272,11 +275,56 @@ def _same(call: FunctionCall) -> Any:
 
 def _slice(call: FunctionCall) -> Any:
     tensor, slices = call.operands(2)
-    whole = ({"start": None, "stop": None, "step": None}, Ellipsis)
-    parts = slices if isinstance(slices, list | tuple) else [slices]
-    if not all(part in whole for part in parts):
-        raise UntranslatableError("a slice of a tensor is not supported")
-    return tensor
+    parts = list(slices) if isinstance(slices, list | tuple) else [slices]
+    whole = {"start": None, "stop": None, "step": None}
+    rank = len(tensor.shape)
+    if Ellipsis in parts:
+        place = parts.index(Ellipsis)
+        parts[place : place + 1] = [whole] * (rank - len(parts) + 1)
+    parts += [whole] * (rank - len(parts))
+    if all(part == whole for part in parts):
+        return tensor
+    *others, last = parts
+    if rank != 4 or any(part != whole for part in others) or not isinstance(last, dict):
+        raise UntranslatableError("only channels can be cut from a feature map")
+    channels = int(tensor.shape[-1])
+    start, stop, step = slice(last["start"], last["stop"], last["step"]).indices(channels)
+    if step != 1 or start >= stop:
+        raise UntranslatableError(
+            f"a slice must be of neighbouring channels, not {start}:{stop}:{step} of {channels}"
+        )
+    return channel_slice(tensor, start, stop, name=call.name)
+
+
+def _split(call: FunctionCall) -> list[Any]:
+    tensor, wanted = call.operands(2)
+    rank = len(tensor.shape)
+    axis = int(_number(call.arguments.get("axis", 0)))
+    if rank != 4 or axis % rank != 3:
+        raise UntranslatableError(
+            f"only the channels of a feature map can be split, not axis {axis}"
+        )
+    channels = int(tensor.shape[-1])
+    count = np.asarray(wanted)
+    sizes = [channels // int(count)] * int(count) if count.ndim == 0 else count.tolist()
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = channels - sum(sizes) - 1
+    ends = np.cumsum([0, *sizes]).tolist()
+    return [
+        channel_slice(tensor, first, last, name=call.part(str(index)))
+        for index, (first, last) in enumerate(itertools.pairwise(ends))
+    ]
+
+
+def _transpose(call: FunctionCall) -> Any:
+    from keras.layers import Permute
+
+    tensor = call.operand
+    order = call.arguments.get("perm")
+    axes = list(range(len(tensor.shape)))[::-1] if order is None else np.asarray(order).tolist()
+    if axes[0] != 0:
+        raise UntranslatableError(f"the batch must stay the first axis, not {axes}")
+    return Permute(tuple(axes[1:]), name=call.name)(tensor)
 
 
 FUNCTIONS: Mapping[str, Translation] = {
@@ -319,5 +367,8 @@ FUNCTIONS: Mapping[str, Translation] = {
     "identity": _same,
     "stop_gradient": _same,
     "__operators__.getitem": _slice,
+    "split": _split,
+    "transpose": _transpose,
+    "compat.v1.transpose": _transpose,
 }
 """What Keras calls the functions that stand for layers."""

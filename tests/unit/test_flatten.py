@@ -154,6 +154,14 @@ FUNCTIONS: dict[str, Function] = {
     "largest pixels": lambda x: tf.reduce_max(x, axis=(-2, -3)),
     "another shape": lambda x: tf.reshape(x, [-1, 90]),
     "one axis less": lambda x: tf.squeeze(tf.reduce_mean(x, [1, 2], keepdims=True), [1, 2]),
+    "channels": lambda x: x[..., 1:],
+    "channels from the end": lambda x: x[:, :, :, -2:-1] + 0.0,
+    "halves": lambda x: tf.concat(tf.split(tf.concat([x, x], 3), 2, axis=-1)[::-1], axis=3),
+    "parts": lambda x: tf.split(x, [1, -1], axis=3)[1],
+    "a channel shuffle": lambda x: tf.reshape(
+        tf.transpose(tf.reshape(tf.concat([x, x], 3), [-1, 6, 5, 2, 3]), [0, 1, 2, 4, 3]),
+        [-1, 6, 5, 6],
+    ),
     "one axis more": lambda x: tf.expand_dims(tf.reduce_mean(x, [1, 2]), 1),
 }
 
@@ -172,7 +180,10 @@ REFUSED: dict[str, tuple[Function, str]] = {
         lambda x: tf.add(x, [1.0, 2.0, 3.0]),
         "only a single number can be joined",
     ),
-    "a slice": (lambda x: x[:, 1:], "a slice of a tensor is not supported"),
+    "a slice": (lambda x: x[:, 1:], "only channels can be cut from a feature map"),
+    "every other channel": (lambda x: x[..., ::2], "neighbouring channels, not 0:3:2 of 3"),
+    "split rows": (lambda x: tf.split(x, 2, axis=1)[0], "can be split, not axis 1"),
+    "turned": (lambda x: tf.transpose(x), "the batch must stay the first axis, not [3, 2, 1, 0]"),
     "a quotient": (lambda x: x / (x + 9.0), "a tensor can be divided by a number only"),
     "the greater": (lambda x: tf.maximum(x, -x), "the greater or smaller of two tensors"),
     "padding by ones": (
