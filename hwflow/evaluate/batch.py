@@ -21,6 +21,7 @@ from hwflow.evaluate.figures import has_tie, top_classes
 from hwflow.flow import load_keras
 from hwflow.pictures import PixelArray, normalized, read_pixels
 from hwflow.project import Project
+from hwflow.quantize.inference import predict
 from hwflow.simulate.fast import FastEngine
 from hwflow.simulate.keras_reference import to_raw
 from hwflow.workspace import package_digest
@@ -177,13 +178,13 @@ class Predictor:
         return found[output].reshape(len(pixels), -1).astype(np.float64)
 
     def _of_float(self, images: npt.NDArray[np.float32]) -> Scores:
-        values = self._float_model.predict_on_batch(images)
+        values = predict(self._float_model, images)
         return np.asarray(values, np.float64).reshape(len(images), -1)
 
     def _of_qkeras(self, images: npt.NDArray[np.float32]) -> Scores:
         """In the unit of the integer graph's output, as the engine's."""
         (output,) = self.project.graph.outputs
-        values = self.project.model.predict_on_batch(images)
+        values = predict(self.project.model, images)
         return to_raw(values, self.project.graph.tensors[output]).reshape(len(images), -1)
 
 

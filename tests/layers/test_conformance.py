@@ -103,12 +103,11 @@ def convolution(draw: Draw, x: Any) -> Any:
 
 
 def depthwise(draw: Draw, x: Any) -> Any:
-    stride = draw(st.integers(1, 2))  # TensorFlow computes no others
     return L.DepthwiseConv2D(
-        square_or_not(draw, 1, 4),
-        strides=stride,
+        square_or_not(draw, 1, 7),
+        strides=square_or_not(draw, 1, 3),
         padding=draw(st.sampled_from(["same", "valid"])),
-        depth_multiplier=draw(st.integers(1, 2)),
+        depth_multiplier=draw(st.integers(1, 3)),
         name="it",
     )(x)
 

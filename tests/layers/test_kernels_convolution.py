@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hwflow.fixed_point import FixedPoint, IntArray, Overflow, Rounding
 from hwflow.integer_graph import IntegerGraph, infer
+from hwflow.layers.base import same_padding
 from hwflow.opset import Conv2D, Input, Requantize
 from tests.support.kernel_cases import conv_case, conv_graph, divisors, extreme_images
 from tests.support.kernel_harness import FAST, STRICT, Case, run_cases
@@ -117,6 +118,41 @@ def test_every_pair_of_weights_with_every_input_in_one_dsp(
     )
     case = conv_case(graph, 2, 1, multiplier="dsp_pair")
     check([(graph, case, inputs.reshape(1, -1, 1, 1))], tmp_path)
+
+
+DEPTHWISE = [
+    # window, strides, size, channels, multiplier
+    ((3, 3), (1, 1), (5, 8), 6, 1),
+    ((3, 3), (2, 2), (7, 6), 6, 2),
+    ((3, 3), (2, 1), (8, 5), 4, 3),
+    ((5, 5), (1, 1), (7, 5), 4, 2),
+    ((5, 5), (2, 2), (9, 8), 3, 1),
+    ((5, 5), (2, 1), (6, 7), 2, 1),
+    ((7, 7), (1, 1), (5, 9), 2, 1),  # larger than the image
+    ((7, 7), (2, 2), (10, 9), 2, 2),
+    ((7, 7), (2, 1), (8, 8), 3, 1),
+]
+
+
+def test_depthwise_pads_as_keras_does_at_every_fold(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    batch = []
+    for window, strides, size, channels, multiplier in DEPTHWISE:
+        shape = (*size, channels)
+        padding = same_padding(size, window, strides)
+        graph = conv_graph(
+            *(rng, shape, window, channels * multiplier, UINT8, INT8, INT8),
+            strides=strides,
+            padding=padding,
+            groups=channels,
+        )
+        assert graph.tensors["y"].shape[:2] == tuple(
+            -(-length // stride) for length, stride in zip(size, strides, strict=True)
+        )
+        images = extreme_images(rng, shape, UINT8)
+        batch += [(graph, conv_case(graph, pe, 0), images) for pe in divisors(channels)]
+    assert len(batch) == 24
+    check(batch, tmp_path)
 
 
 @st.composite

@@ -18,6 +18,7 @@ from hwflow.opset import (
     Operation,
     Padding,
     Requantize,
+    SelectChannels,
     Shape,
     Softmax,
     SumPool2D,
@@ -25,6 +26,7 @@ from hwflow.opset import (
     TopKValues,
     UpsampleBilinear2D,
     UpsampleNearest2D,
+    common_divisor,
 )
 from hwflow.plan.mapping import Choices, map_graph
 from hwflow.plan.streams import StreamGraph
@@ -104,6 +106,15 @@ class Builder:
         made = self.append(SumPool2D(name, (source,), (height, width), (1, 1)))
         return self.requantize(made)
 
+    def mean(self, source: str, name: str, window: int, stride: int, padding: Padding) -> str:
+        """An average that does not count its padding."""
+        both = ((window, window), (stride, stride), padding)
+        divisor = common_divisor(self.shape(source), *both)
+        return self.requantize(self.append(SumPool2D(name, (source,), *both, divisor)))
+
+    def select(self, source: str, name: str, channels: tuple[int, ...]) -> str:
+        return self.append(SelectChannels(name, (source,), channels))
+
     def concatenate(self, sources: Sequence[str], name: str) -> str:
         return self.append(Concatenate(name, tuple(sources), (0,) * len(sources)))
 
@@ -159,6 +170,24 @@ def headed(classes: int = 12) -> IntegerGraph:
     table = np.array([100, 37, 14, 5, 2, 1, 0])
     build.append(Softmax("softmax", ("image",), table, FixedPoint(8, 1, False)))
     return build.build("indices", "values", "softmax", "image")
+
+
+def units(size: int = 9, channels: int = 12) -> IntegerGraph:
+    """Units of ShuffleNet: groups, a shuffle, a mean around a stride, a split, and joins."""
+    build = Builder((size, size, channels))
+    same = (1, 1, 1, 1)
+    shuffled = tuple(np.arange(channels).reshape(3, -1).T.ravel().tolist())
+    now = build.convolution("image", "compress", channels, groups=3)
+    now = build.select(now, "shuffle", shuffled)
+    now = build.convolution(now, "depthwise", channels, (3, 3), (2, 2), same, groups=channels)
+    now = build.convolution(now, "expand", channels, groups=3)
+    now = build.concatenate([build.mean("image", "mean", 3, 2, same), now], "concat")
+    bypass, rest = (
+        build.select(now, f"half{side}", tuple(range(side * channels, (side + 1) * channels)))
+        for side in (0, 1)
+    )
+    rest = build.convolution(rest, "grouped", 8, (3, 3), padding=same, groups=2)
+    return build.build(build.concatenate([bypass, rest], "join"))
 
 
 def plan(

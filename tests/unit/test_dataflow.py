@@ -19,7 +19,7 @@ from hwflow.plan.process_schedule import (
     process_schedule,
 )
 from hwflow.plan.streams import Process, StreamGraph
-from tests.support.plan_graphs import Builder, bypass, chain, enlarged, fire, headed, plan
+from tests.support.plan_graphs import Builder, bypass, chain, enlarged, fire, headed, plan, units
 
 
 class Stepped:
@@ -176,7 +176,9 @@ def test_a_duplicate_into_a_join_deadlocks_when_the_short_way_is_too_shallow() -
     assert Simulator(graph).run().deadlock == ()
 
 
-@pytest.mark.parametrize("graph", [fire(), bypass(), chain()], ids=["fire", "bypass", "chain"])
+@pytest.mark.parametrize(
+    "graph", [fire(), bypass(), chain(), units()], ids=["fire", "bypass", "chain", "units"]
+)
 @pytest.mark.parametrize("interval", [800, 3_000])
 def test_sized_depths_give_the_shortest_interval_and_less_does_not(
     graph: IntegerGraph, interval: int
@@ -222,7 +224,7 @@ def test_an_unknown_kernel_is_named() -> None:
 
 def test_schedules_count_what_the_streams_carry() -> None:
     """Ticks ascend, and there is one for each beat; the kernel's cycles are its iterations."""
-    for build in (fire(), bypass(), chain(), enlarged(), enlarged(1), headed()):
+    for build in (fire(), bypass(), chain(), enlarged(), enlarged(1), headed(), units()):
         for interval in (300, 10_000):
             graph = plan(build, interval)
             for process in graph.processes:
@@ -249,6 +251,17 @@ def test_a_depthwise_multiplier_keeps_its_input() -> None:
     schedule = process_schedule(process)
     assert schedule.reads[0].tolist() == [0, 1, 2, 6, 7, 8, 12, 13, 14, 18, 19, 20]
     assert (schedule.writes[0] - schedule.latency).tolist() == [2, 5, 8, 11, 14, 17, 20, 23]
+
+
+def test_a_selection_writes_a_pixel_while_it_reads_the_next() -> None:
+    settings = {
+        "pixels": 2, "in_channels": 6, "out_channels": 4, "lanes": 2, "buffer_pixels": 3,
+    }  # fmt: skip
+    process = Process("p", "select_channels", "p", ("a",), ("b",), settings, 10)
+    schedule = process_schedule(process)
+    assert schedule.reads[0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert (schedule.writes[0] - schedule.latency).tolist() == [5, 6, 8, 9]
+    assert schedule.iterations == process.cycles
 
 
 def test_a_gate_is_read_with_the_first_pixel() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hwflow.integer_graph import IntegerGraph
 from hwflow.plan.dataflow import Simulator, simulate
 from hwflow.plan.fifo import PIPELINE_BEATS, STRAIGHT_DEPTH
-from tests.support.plan_graphs import Builder, bypass, chain, fire, plan
+from tests.support.plan_graphs import Builder, bypass, chain, fire, plan, units
 
 
 def nested() -> IntegerGraph:
@@ -36,6 +36,7 @@ GRAPHS = {
     "chain": chain(),
     "nested": nested(),
     "wide_fire": wide_fire(),
+    "units": units(),
 }
 
 

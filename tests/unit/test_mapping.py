@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hwflow.errors import DesignError
+from hwflow.hls import emit
 from hwflow.integer_graph import IntegerGraph
+from hwflow.opset import Conv2D
 from hwflow.plan.folding import Fold
 from hwflow.plan.mapping import foldable, identifier
 from hwflow.plan.streams import StreamGraph
-from tests.support.plan_graphs import Builder, Layer, bypass, chain, fire, plan
+from tests.support.plan_graphs import Builder, Layer, bypass, chain, fire, plan, units
 
 
 def well_formed(graph: StreamGraph) -> None:
@@ -30,7 +32,9 @@ def well_formed(graph: StreamGraph) -> None:
         assert stream.depth >= 1
 
 
-@pytest.mark.parametrize("graph", [fire(), bypass(), chain()], ids=["fire", "bypass", "chain"])
+@pytest.mark.parametrize(
+    "graph", [fire(), bypass(), chain(), units()], ids=["fire", "bypass", "chain", "units"]
+)
 @pytest.mark.parametrize("interval", [1, 500, 3_000, 10**6])
 def test_streams_join_processes(graph: IntegerGraph, interval: int) -> None:
     mapped = plan(graph, interval)
@@ -109,6 +113,29 @@ def test_what_folds_depend_on_is_read_from_the_graph() -> None:
     assert layer.output_width == 8
     point = foldable(graph, graph.operation("pointwise"))  # type: ignore[arg-type]
     assert point.input_pixels == point.buffer_pixels == 0
+
+
+def test_every_legal_reuse_factor_is_built_as_it_says() -> None:
+    """Depthwise layers with a multiplier and grouped ones included: products, words and cycles."""
+    build = Builder((5, 6, 12))
+    now = build.convolution("image", "twice", 24, (3, 3), (2, 1), (1, 1, 1, 1), groups=12)
+    now = build.convolution(now, "grouped", 18, (3, 3), padding=(1, 1, 1, 1), groups=3)
+    graph = build.build(build.convolution(now, "pointwise", 8, groups=2))
+    seen = 0
+    for name in ("twice", "grouped", "pointwise"):
+        operation = graph.operation(name)
+        assert isinstance(operation, Conv2D)
+        pixels = graph.tensors[name].shape[0] * graph.tensors[name].shape[1]
+        for reuse_factor in foldable(graph, operation).reuse_factors():
+            mapped = plan(graph, layers={name: Layer(reuse_factor)})
+            (process,) = [p for p in mapped.processes if p.name == name]
+            assert process.multipliers * reuse_factor == operation.weights.size
+            assert process.memories[0].words == reuse_factor
+            assert process.cycles == pixels * reuse_factor
+            text = emit.process_text(process, mapped.streams, "vitis")
+            assert text.weights is not None
+            seen += 1
+    assert seen == 6 + 10 + 9
 
 
 def test_identifiers() -> None:
