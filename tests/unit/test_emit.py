@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hwflow.fixed_point import FixedPoint
-from hwflow.hls import emit, writer
+from hwflow.hls import arrays, emit, writer
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D, Input, MaxPool2D, Requantize, SumPool2D
 from hwflow.plan.mapping import Choices, map_graph
@@ -102,11 +102,11 @@ def test_both_tools_get_only_their_own_pragmas(streams: StreamGraph) -> None:
 @pytest.mark.parametrize("rom", [True, False])
 def test_every_storage_is_bound(storage: str, rom: bool) -> None:
     memory = Memory("weights", 16, 8, storage)
-    vitis = "\n".join(emit._bound("w", memory, "vitis", rom=rom))
+    vitis = "\n".join(arrays._bound("w", memory, "vitis", rom=rom))
     assert f"impl={storage}" in vitis
     assert f"type={'rom_1p' if rom else 'ram_s2p'}" in vitis
     if (storage, rom) != ("uram", True):  # UltraRAM holds no constants in Vivado HLS
-        assert "core=" in "\n".join(emit._bound("w", memory, "vivado", rom=rom))
+        assert "core=" in "\n".join(arrays._bound("w", memory, "vivado", rom=rom))
 
 
 def test_templates_have_no_gaps() -> None:
