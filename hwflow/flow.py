@@ -479,6 +479,8 @@ class _Flow:
 
     def metrics(self) -> dict[str, Any]:
         """What `metrics.json` holds, as far as the steps went."""
+        from hwflow.project_estimate import layer_cycles
+
         found: dict[str, Any] = {"design": self.design.name}
         if "network" in self.steps:
             found["network"] = json.loads(self.output("network", "network.json").read_text())[
@@ -501,6 +503,7 @@ class _Flow:
         if "plan" in self.steps:
             found["hardware"] = hardware_metrics(self.design, self.streams)
             found |= json.loads(self.output("plan", "figures.json").read_text())
+            found["latency"]["per_layer"] = layer_cycles(self.streams.to_json())
             if "hls" in self.steps:
                 found |= self.vendor_results()
             found["estimate"] = self.estimate(found)

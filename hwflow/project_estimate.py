@@ -84,20 +84,19 @@ def of_metrics(
 ) -> KernelEstimates:
     """Estimates from what `metrics.json` and `plan.json` hold.
 
-    A layer's functions work at the same time: its cycles are those of the slowest.
-
     Raises:
         KeyError: if the plan's figures are not all there.
     """
     resources, latency = _planned(metrics, "resources"), _planned(metrics, "latency")
     kernels: dict[str, list[str]] = {name: [] for name in resources["per_layer"]}
-    cycles: dict[str, int] = {}
     for process in plan["processes"]:
-        kernels[process["layer"]].append(process["kernel"])
-        cycles[process["layer"]] = max(cycles.get(process["layer"], 0), process["cycles"])
+        kernels.setdefault(process["layer"], []).append(process["kernel"])
+    cycles = layer_cycles(plan)
     layers = [
         KernelLayer(
-            name, tuple(kernels[name]), {**row, **dict.fromkeys(CYCLES, cycles.get(name, 0))}
+            name,
+            tuple(kernels[name]),
+            {**dict.fromkeys(CYCLES, 0), **row, **cycles.get(name, {})},
         )
         for name, row in resources["per_layer"].items()
     ]
@@ -105,6 +104,15 @@ def of_metrics(
     results = Results.of_metrics(metrics, metrics["design"]) if "vendor" in metrics else None
     vitis = metrics["hardware"]["backend"] == "vitis"
     return estimate_kernels(layers, whole, vitis, results=results, factors=factors)
+
+
+def layer_cycles(plan: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Latency and interval of each layer: those of its slowest function."""
+    slowest: dict[str, int] = {}
+    for process in plan["processes"]:
+        layer = process["layer"]
+        slowest[layer] = max(slowest.get(layer, 0), process["cycles"])
+    return {layer: dict.fromkeys(CYCLES, cycles) for layer, cycles in slowest.items()}
 
 
 def _planned(metrics: Mapping[str, Any], section: str) -> Mapping[str, Any]:

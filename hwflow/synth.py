@@ -203,14 +203,15 @@ def synthesize_all(
         else:
             outcomes = _many(jobs, progress, executor, workers, address, projects[0].workspace)
     failed = [outcome for outcome in outcomes if outcome.error]
-    if failed:
-        summary = f"{len(failed)} of {len(outcomes)} jobs failed:\n" if len(outcomes) > 1 else ""
-        raise ToolError(summary + "\n".join(outcome.error for outcome in failed))
+    summary = f"{len(failed)} of {len(outcomes)} jobs failed:\n" if len(outcomes) > 1 else ""
     results = []
     for project, plan in zip(projects, plans, strict=True):
         mine = tuple(outcomes[: len(plan)])
         del outcomes[: len(plan)]
-        results.append(_conclude(project, plan, mine, stage))
+        if not any(outcome.error for outcome in mine):  # what is whole is taken in all the same
+            results.append(_conclude(project, plan, mine, stage))
+    if failed:
+        raise ToolError(summary + "\n".join(outcome.error for outcome in failed))
     return results
 
 

@@ -51,6 +51,9 @@ def test_a_project_is_estimated_layer_by_layer_with_two_columns(tiny: Built) -> 
         assert sum(layer[name] for layer in found["layers"]) == planned[name]
     assert found["whole"]["latency_cycles"] == tiny.metrics["latency"]["latency_cycles"]
     assert tiny.metrics["estimate"]["whole"] == found["whole"]  # the build says the same
+    cycles = {layer["name"]: layer["latency_cycles"] for layer in found["layers"]}
+    said = tiny.metrics["latency"]["per_layer"]
+    assert cycles == {name: row["latency_cycles"] for name, row in said.items()}
     text = CliRunner().invoke(app, ["estimate", str(tiny.project)]).stdout
     assert "what csynth will say" in text
     assert "what place and route will leave" in text

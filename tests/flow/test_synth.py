@@ -486,6 +486,17 @@ def test_many_designs_at_once(tmp_path: Path, install: Install, project: Path) -
         synthesize_all([project, project], SilentProgress())
 
 
+def test_a_failing_design_keeps_no_other_from_its_figures(
+    tmp_path: Path, install: Install, project: Path
+) -> None:
+    install("vitis_hls", mode="unroll@small")
+    other = write_project(tmp_path / "hls_projects" / "small", name="small")
+    with pytest.raises(ToolError, match="1 of 2 jobs failed"):
+        synthesize_all([other, project], SilentProgress(), workers=2)
+    assert _metrics(project)["resources"]["source"] == "csynth"
+    assert _metrics(other)["resources"]["source"] == "estimate"
+
+
 def test_dask_survives_a_killed_worker(tmp_path: Path, install: Install, project: Path) -> None:
     install("vitis_hls", mode="kill_worker_once@fire2")
     result = _synth(project, per_layer=True, executor="dask", workers=2)

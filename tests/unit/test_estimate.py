@@ -151,6 +151,21 @@ def test_a_1x1_convolution_keeps_its_weights_out_of_block_ram() -> None:
     assert "regime" in found.figures["lut"].outside
 
 
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("n_in,n_out", "64,10"),
+        ("input_shape,n_out", "4x16,10"),
+        ("n_weights,n_out", "640,10"),
+        ("n_in,out_t", '64,"array<fixed<16,6>,10*1>"'),
+    ],
+)
+def test_sizes_are_taken_from_whichever_column_tells_them(header: str, cells: str) -> None:
+    columns = "layer_or_model,io_type,strategy,reuse_factor,in_t,"
+    types = 'd[dense],io_stream,resource,4,"array<fixed<16,6>,64*1>",'
+    assert estimate(types + cells, columns + header).value("dsp") == 160
+
+
 def test_a_design_is_the_sum_of_its_layers_and_as_slow_as_the_slowest() -> None:
     types = TYPES.format(channels=16, filters=16)
     layer = (

@@ -47,7 +47,7 @@ class Convolution(Family):
         if not row.stream:
             return "only streamed convolutions (io_stream) can be estimated"
         counts = row.counts
-        if not (_n_in(row) and row.count("n_filt", "n_out") and counts.get("in_w")):
+        if not (_n_in(row) and _filters(row) and counts.get("in_w")):
             return "the row gives no kernel, channels, filters or input size"
         return None
 
@@ -112,6 +112,12 @@ def _taps(row: Row) -> int:
     return (row.count("kh") or 1) * (row.count("kw") or 0)
 
 
+def _filters(row: Row) -> int:
+    """Filters, 0 when unknown."""
+    out = row.types.get("out")
+    return row.count("n_filt", "n_out") or (out.elements if out else 0)
+
+
 def _n_in(row: Row) -> int:
     return row.counts.get("n_in") or _taps(row) * _channels(row)
 
@@ -121,7 +127,7 @@ def _pixels(row: Row) -> int:
 
 
 def _engine(row: Row) -> Engine:
-    return engine_of(row, _n_in(row), row.count("n_filt", "n_out") or 1)
+    return engine_of(row, _n_in(row), _filters(row) or 1)
 
 
 def _cycles(row: Row, engine: Engine) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from hwflow.estimate import rules
@@ -39,9 +40,7 @@ class Dense(Family):
     uses_weights = True
 
     def missing(self, row: Row) -> str | None:
-        if not (row.count("n_in") and row.count("n_out")):
-            return "the row gives no n_in and n_out"
-        return None
+        return None if _sizes(row) else "the row gives no n_in and n_out"
 
     def regime(self, row: Row, figure: str) -> str:
         engine = _engine(row)
@@ -131,8 +130,19 @@ class Dense(Family):
         }
 
 
+def _sizes(row: Row) -> tuple[int, int] | None:
+    """Inputs and outputs of a sum, from whichever columns tell them."""
+    out = row.types.get("out")
+    n_out = row.count("n_out", "n_filt") or (out.elements if out else 0)
+    n_in = row.count("n_in") or math.prod(row.input_shape or (0,))
+    if n_out and not n_in:
+        n_in = row.counts.get("n_weights", 0) // n_out
+    return (n_in, n_out) if n_in and n_out else None
+
+
 def _engine(row: Row) -> Engine:
-    return engine_of(row, row.counts["n_in"], row.counts["n_out"])
+    n_in, n_out = _sizes(row) or (1, 1)
+    return engine_of(row, n_in, n_out)
 
 
 def _latency(row: Row, engine: Engine) -> int:

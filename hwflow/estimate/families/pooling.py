@@ -34,6 +34,8 @@ class Pooling(Family):
             return 0.0
         if figure in ("latency_cycles", "initiation_interval_cycles"):
             pixels = (row.count("in_h") or 1) * row.counts["in_w"]
+            if _is_global(row):
+                return float(pixels + 3)
             if row.vitis:
                 return float(pixels * (2 if _two_cycles(row.tool) else 1) + 3)
             slow = row.seven_series and row.target_ns <= 5
