@@ -35,6 +35,14 @@ INTERRUPTED = 130
 
 DesignArgument = Annotated[Path, typer.Argument(help="The design file (YAML).")]
 ProjectArgument = Annotated[Path, typer.Argument(help="A project that `hwflow build` made.")]
+ApTypesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ap-types",
+        metavar="fast|reference",
+        help="Headers of ap_int and ap_fixed for the C-simulation; by default the design's.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 _Parameters = ParamSpec("_Parameters")
@@ -102,6 +110,7 @@ def build(
         str | None, typer.Option("--to", metavar="STEP", help="Stop after this step.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run every step again.")] = False,
+    ap_types: ApTypesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build and verify a design: hls_projects/NAME."""
@@ -111,7 +120,13 @@ def build(
     _check_steps(start, stop, flow.STEPS)
     with working():
         result = flow.build(
-            design, output, start=start, stop=stop, force=force, progress=RichProgress()
+            design,
+            output,
+            start=start,
+            stop=stop,
+            force=force,
+            ap_types=ap_types,
+            progress=RichProgress(),
         )
     metrics = result.metrics
     if as_json:
@@ -151,6 +166,7 @@ def verify(
         typer.Option("--images", help="A folder of pictures, or a .npy file of (N, H, W, C)."),
     ] = None,
     count: Annotated[int | None, typer.Option("--count", min=1, help="Number of images.")] = None,
+    ap_types: ApTypesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a project's witnesses on other inputs, without building it again."""
@@ -158,7 +174,9 @@ def verify(
     from hwflow.progress import RichProgress
 
     with working():
-        result = flow.verify(project, images=images, count=count, progress=RichProgress())
+        result = flow.verify(
+            project, images=images, count=count, ap_types=ap_types, progress=RichProgress()
+        )
     if as_json:
         _print_json({"status": "done", "verification": result})
     else:

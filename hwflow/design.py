@@ -29,6 +29,7 @@ from hwflow.sections import (
     Preprocessing,
     Quantization,
     Section,
+    Simulation,
     Target,
     Verification,
     Weights,
@@ -81,6 +82,7 @@ class Design:
         calibration: the pictures that ranges are chosen by.
         hardware: tools, device, speed.
         verification: the pictures that witnesses are compared by.
+        simulation: how the emitted code is simulated.
         source: the YAML with its positions.
     """
 
@@ -93,6 +95,7 @@ class Design:
     calibration: Calibration
     hardware: Hardware
     verification: Verification
+    simulation: Simulation
     source: YamlSource = field(repr=False, compare=False)
 
     @property

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from hwflow.networks import families, load_network
 from hwflow.plan.mapping import Choices, map_graph
 from hwflow.plan.streams import StreamGraph
 from hwflow.progress import Progress, SilentProgress
+from hwflow.schema_faults import did_you_mean
+from hwflow.sections import Simulation
 from hwflow.workspace import PlannedFiles, Step, Workspace, disk_errors, json_bytes, package_digest
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def build(
     start: str | None = None,
     stop: str | None = None,
     force: bool = False,
+    ap_types: str | None = None,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Builds, verifies and publishes a design.
@@ -69,6 +72,7 @@ def build(
         start: run again from this step on, whether or not anything changed.
         stop: the last step to run; nothing is published.
         force: run every step again.
+        ap_types: headers for the C-simulation, `fast` or `reference`; by default the design's.
         progress: told what is going on.
 
     Raises:
@@ -77,6 +81,8 @@ def build(
         ToolError: if the compiler is missing or fails, or the disk is full.
     """
     design = read_design(design_path)
+    if ap_types is not None:
+        design = replace(design, simulation=simulation_of(ap_types))
     with Workspace(output, design.name) as workspace:
         flow = _Flow(design, workspace, progress or SilentProgress(), start, force)
         for name in STEPS:
@@ -99,6 +105,19 @@ def read_design(path: Path) -> Design:
     if design.network.file is not None:
         require_buildable_file(design.network.file)
     return design
+
+
+def simulation_of(ap_types: str) -> Simulation:
+    """The section of a design that chooses the headers of ap_int and ap_fixed.
+
+    Raises:
+        DesignError: if there are no such headers.
+    """
+    known = get_args(Simulation.model_fields["ap_types"].annotation)
+    if ap_types not in known:
+        hint = did_you_mean(ap_types, known)
+        raise DesignError(f"--ap-types must be one of {', '.join(known)}, not {ap_types!r}.{hint}")
+    return Simulation.model_validate({"ap_types": ap_types})
 
 
 def integer_graph(
@@ -275,6 +294,7 @@ class _Flow:
             "lower": ("outputs",),
             "plan": ("hardware",),
             "hls": ("name", "hardware"),
+            "compile": ("simulation",),
             "verify": ("verification", "preprocessing"),
         }.get(name, ())
         sources = {
@@ -417,7 +437,11 @@ class _Flow:
     def compile(self, step: Step) -> None:
         simulator = self.simulator(step.log)
         self.progress.note(f"{simulator.compiled} of {simulator.units} units compiled")
-        summary = {"program": simulator.program.name, "units": simulator.units}
+        summary = {
+            "program": simulator.program.name,
+            "units": simulator.units,
+            "ap_types": self.design.simulation.ap_types,
+        }
         write(step.outputs / "compile.json", json_bytes(summary))
 
     def simulator(self, log: Path) -> Any:
@@ -428,6 +452,7 @@ class _Flow:
             self.streams,
             self.workspace.folder / "objects",
             log,
+            ap_types=self.design.simulation.ap_types,
             progress=lambda done, total: self.progress.advance(done, total, "layers"),
         )
 
@@ -507,6 +532,8 @@ class _Flow:
             if "hls" in self.steps:
                 found |= self.vendor_results()
             found["estimate"] = self.estimate(found)
+        if "compile" in self.steps:
+            found["simulation"] = {"ap_types": self.design.simulation.ap_types}
         found["verification"] = {"status": "skipped"}
         if "verify" in self.steps:
             found["verification"] = json.loads(self.output("verify", "results.json").read_text())
@@ -701,6 +728,7 @@ def verify(
     *,
     images: Path | None = None,
     count: int | None = None,
+    ap_types: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Compares a project's witnesses on other inputs.
@@ -709,6 +737,7 @@ def verify(
         project: folder of a published project.
         images: a folder of pictures, a picture or a `.npy` array; by default the design's own.
         count: number of images; by default all of `images`, or the design's count.
+        ap_types: headers for the C-simulation, `fast` or `reference`; by default the design's.
         progress: told how far it is.
 
     Returns:
@@ -721,7 +750,7 @@ def verify(
     """
     from hwflow.project import Project
 
-    return Project(project).verify(images=images, count=count, progress=progress)
+    return Project(project).verify(images=images, count=count, ap_types=ap_types, progress=progress)
 
 
 def check(design_path: Path) -> dict[str, Any]:

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import IntArray
-from hwflow.flow import load_keras, quantized_input, require_exact
+from hwflow.flow import load_keras, quantized_input, require_exact, simulation_of
 from hwflow.integer_graph import IntegerGraph
 from hwflow.plan.streams import StreamGraph
 from hwflow.progress import Progress, SilentProgress
-from hwflow.sections import Preprocessing, Verification
+from hwflow.sections import Preprocessing, Simulation, Verification
 
 if TYPE_CHECKING:
     from hwflow.simulate.fast import FastEngine
@@ -174,19 +174,30 @@ class Project:
             for name, array in found.items()
         }
 
-    def simulator(self, log: Path, progress: Progress) -> Any:
+    def simulator(self, log: Path, progress: Progress, ap_types: str | None = None) -> Any:
         """The compiled C-simulation; objects are kept beside the project.
 
+        Args:
+            log: what the compiler says.
+            progress: told how many layers are compiled.
+            ap_types: headers, `fast` or `reference`; by default those of the design.
+
         Raises:
+            DesignError: if there are no such headers.
             ToolError: if there is no compiler or it fails.
         """
         from hwflow.simulate.csim import compile_project
 
+        if ap_types is not None:
+            chosen = simulation_of(ap_types)
+        else:
+            chosen = Simulation.model_validate(self._json("design.json").get("simulation", {}))
         return compile_project(
             self.folder / "hls",
             self.streams,
             self.folder.parent / f".{self.folder.name}" / "objects",
             log,
+            ap_types=chosen.ap_types,
             progress=lambda done, total: progress.advance(done, total, "layers"),
         )
 
@@ -194,6 +205,7 @@ class Project:
         self,
         images: Path | None = None,
         count: int | None = None,
+        ap_types: str | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Compares the witnesses on other inputs; see `hwflow.flow.verify`."""
@@ -213,7 +225,7 @@ class Project:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             with told.step("compile"):
-                simulator = self.simulator(folder / "compile.txt", told)
+                simulator = self.simulator(folder / "compile.txt", told, ap_types)
             with told.step("verify"):
                 tally, details = verify(
                     self.graph,

@@ -345,6 +345,16 @@ class Outputs(Section):
         return result
 
 
+class Simulation(Section):
+    """How the emitted code is simulated."""
+
+    ap_types: Literal["reference", "fast"] = Field(
+        "fast",
+        description="Headers of ap_int and ap_fixed: those that hls4ml ships, or native integers, "
+        "proved to compute the same.",
+    )
+
+
 SECTIONS: Mapping[str, type[Section]] = {
     "weights": Weights,
     "preprocessing": Preprocessing,
@@ -353,6 +363,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "calibration": Calibration,
     "hardware": Hardware,
     "verification": Verification,
+    "simulation": Simulation,
 }
 """The optional sections by name, in the order in which designs have them."""
 

@@ -165,8 +165,8 @@ def project_files(
         files[name] = emit.render(f"{name}.j2", **script)
     files["build_opt.tcl"] = emit.render("build_opt.tcl")
     for folder, target in ((KERNELS, "firmware/kernels"), (SIMULATION, "simulation")):
-        for path in sorted(folder.glob("*.h")):
-            files[f"{target}/{path.name}"] = path.read_text()
+        for path in sorted(folder.rglob("*.h")):
+            files[f"{target}/{path.relative_to(folder).as_posix()}"] = path.read_text()
     return dict(sorted(files.items()))
 
 

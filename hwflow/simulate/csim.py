@@ -18,18 +18,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hwflow.errors import ToolError
+from hwflow.errors import DesignError, Fault, ToolError
 from hwflow.fixed_point import IntArray
 from hwflow.plan.mapping import identifier
 from hwflow.plan.streams import Stream, StreamGraph
-from hwflow.toolchain.gcc import Compiler, find_compiler, run
+from hwflow.toolchain.gcc import Compiler, find_compiler, run, summarise
 from hwflow.workspace import disk_errors
 
 FLAGS = ("-std=c++14", "-O3", "-march=native", "-Wno-unknown-pragmas", "-Wno-attributes")
 GCC_FLAGS = ("--param", "max-completely-peel-times=8")
 """Flags that g++ alone has: it keeps the products of wide folds in a loop, and vectorises it."""
 
-INCLUDES = (".", "firmware", "simulation", "simulation/ap_types")
+INCLUDES = (".", "firmware", "simulation")
+AP_TYPES: Mapping[str, str] = {
+    "reference": "simulation/ap_types",
+    "fast": "simulation/fast_types",
+}
+"""Folders of the headers of ap_int and ap_fixed, by what `--ap-types` calls them."""
+
 COMPILE_TIMEOUT_S = 1800.0
 
 
@@ -56,6 +62,7 @@ def compile_project(
     cache: Path,
     log: Path,
     *,
+    ap_types: str = "fast",
     workers: int | None = None,
     together: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -66,19 +73,31 @@ def compile_project(
         project: the folder with `firmware/` and `simulation/`.
         graph: the plan.
         cache: folder of objects and programs, shared by builds.
-        log: what the compiler says.
+        log: what the compiler says: a line for each unit that it warned of, and all of its words.
+        ap_types: which headers of ap_int and ap_fixed, `fast` or `reference`.
         workers: compilers at a time; by default one a processor.
         together: all layers are one unit: quicker for a small network, but nothing of it is reused.
         progress: told how many units are done.
 
     Raises:
+        DesignError: if the project has no such headers.
         ToolError: if there is no compiler, it fails, or the disk is full.
     """
+    types = AP_TYPES[ap_types]
+    if not (project / types / "ap_int.h").exists():
+        raise DesignError(
+            Fault(
+                str(project),
+                "",
+                f"must have the {ap_types} headers in {types}, but an older hwflow built it. Build "
+                f"it again, or choose others with --ap-types.",
+            )
+        )
     compiler = find_compiler()
     project, cache, log = project.resolve(), cache.resolve(), log.resolve()
     with disk_errors(f"making {cache}"):
         cache.mkdir(parents=True, exist_ok=True)
-    shared = _shared_digest(project, compiler)
+    shared = _shared_digest(project, compiler, types)
     sources = sorted((project / "firmware" / "layers").glob("*.cpp"))
     top = project / "firmware" / f"{graph.name}.cpp"
     driver = project / "simulation" / "simulate.cpp"
@@ -106,9 +125,13 @@ def compile_project(
     count = workers or os.cpu_count() or 1
     log.parent.mkdir(parents=True, exist_ok=True)
     progress(0, len(wanted))
-    prelude = _precompiled(compiler, project, cache / shared.hex()[:32], log) if wanted else ()
+    flags = (*_flags(compiler), *(f"-I{folder}" for folder in (*INCLUDES, types)))
+    with disk_errors(f"writing {log.name}"):
+        log.write_text(f"{compiler}, {ap_types} ap_types: {len(wanted)} of {len(units)} units\n")
+    kit = _Kit(compiler, project, flags, log)
+    prelude = _precompiled(kit, cache / shared.hex()[:32]) if wanted else ()
     with ThreadPoolExecutor(count) as pool:
-        jobs = [pool.submit(_compile, compiler, project, s, t, prelude, log) for s, t in wanted]
+        jobs = [pool.submit(_compile, kit, s, t, prelude) for s, t in wanted]
         try:
             for done, job in enumerate(as_completed(jobs)):
                 job.result()
@@ -116,6 +139,8 @@ def compile_project(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+        finally:
+            summarise([_own_log(log, source) for source, _ in wanted], log)
     objects = sorted(units.values())
     names = hashlib.sha256("".join(path.name for path in objects).encode()).hexdigest()[:32]
     program = cache / f"{graph.name}-{names}"
@@ -132,11 +157,29 @@ def compile_project(
     return Simulator(program, graph, len(wanted), len(units))
 
 
-def _shared_digest(project: Path, compiler: Compiler) -> bytes:
+@dataclass(frozen=True)
+class _Kit:
+    """What a unit is compiled with.
+
+    Attributes:
+        compiler: of C++.
+        project: the folder it runs in.
+        flags: of the compiler, folders of headers included.
+        log: beside which each unit has one of its own.
+    """
+
+    compiler: Compiler
+    project: Path
+    flags: tuple[str, ...]
+    log: Path
+
+
+def _shared_digest(project: Path, compiler: Compiler, types: str) -> bytes:
     """What every unit depends on: compiler, flags, processor, kernels, types."""
-    digest = hashlib.sha256(f"{compiler} {_flags(compiler)} {_processor()}".encode())
-    for folder in ("firmware/kernels", "simulation"):
-        for path in sorted((project / folder).rglob("*.h")):
+    digest = hashlib.sha256(f"{compiler} {_flags(compiler)} {types} {_processor()}".encode())
+    headers = [*(project / "firmware/kernels").rglob("*.h"), *(project / types).rglob("*.h")]
+    for path in sorted([*headers, *(project / "simulation").glob("*.h")]):
+        if path.is_file():
             digest.update(path.relative_to(project).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.digest()
@@ -163,16 +206,14 @@ def _digest(shared: bytes, files: Iterable[Path]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _precompiled(compiler: Compiler, project: Path, folder: Path, log: Path) -> tuple[str, ...]:
+def _precompiled(kit: _Kit, folder: Path) -> tuple[str, ...]:
     """Flags that include the types' headers precompiled: they are most of a unit's text.
 
     Args:
-        compiler: g++ keeps a precompiled header beside the header of its name.
-        project: the folder of the project.
+        kit: of which g++ keeps a precompiled header beside the header of its name.
         folder: of the cache, named by the digest of what goes into it.
-        log: what the compiler says.
     """
-    if compiler.kind != "g++":
+    if kit.compiler.kind != "g++":
         return ()
     header = folder / "prelude.h"
     compiled = folder / "prelude.h.gch"
@@ -181,52 +222,33 @@ def _precompiled(compiler: Compiler, project: Path, folder: Path, log: Path) -> 
             folder.mkdir(parents=True, exist_ok=True)
             header.write_text('#include "kernels/beat.h"\n#include "kernels/requantize.h"\n')
         partial = folder / "prelude.partial"
-        _run(compiler, project, ["-x", "c++-header", header], partial, log, "the types' headers")
+        _run(kit, ["-x", "c++-header", header], partial, kit.log, "the types' headers")
         partial.replace(compiled)
     return ("-include", str(header))
 
 
-def _run(
-    compiler: Compiler,
-    project: Path,
-    words: list[str | Path],
-    target: Path,
-    log: Path,
-    what: str,
-) -> None:
+def _run(kit: _Kit, words: list[str | Path], target: Path, log: Path, what: str) -> None:
     run(
-        [
-            compiler.path,
-            *_flags(compiler),
-            *(f"-I{folder}" for folder in INCLUDES),
-            *words,
-            "-o",
-            target,
-        ],
-        folder=project,
+        [kit.compiler.path, *kit.flags, *words, "-o", target],
+        folder=kit.project,
         log=log,
         timeout_s=COMPILE_TIMEOUT_S,
         purpose=f"compiling {what}",
     )
 
 
-def _compile(
-    compiler: Compiler,
-    project: Path,
-    source: Path,
-    target: Path,
-    prelude: tuple[str, ...],
-    log: Path,
-) -> None:
+def _own_log(log: Path, source: Path) -> Path:
+    """Where the compiler's words about one unit go."""
+    return log.with_name(f"{log.stem}-{source.stem}.txt")
+
+
+def _compile(kit: _Kit, source: Path, target: Path, prelude: tuple[str, ...]) -> None:
     partial = target.with_suffix(".partial.o")
-    shown = source.relative_to(project) if source.is_relative_to(project) else source
-    own_log = log.with_name(f"{log.stem}-{source.stem}.txt")
-    try:
-        words: list[str | Path] = [*prelude, "-c", shown]
-        _run(compiler, project, words, partial, own_log, source.name)
-    finally:
-        if own_log.exists() and own_log.stat().st_size == 0:
-            own_log.unlink()
+    shown = source.relative_to(kit.project) if source.is_relative_to(kit.project) else source
+    is_layer = source.parent.name == "layers"
+    what = f"layer {source.stem} ({source.name})" if is_layer else source.name
+    words: list[str | Path] = [*prelude, "-c", shown]
+    _run(kit, words, partial, _own_log(kit.log, source), what)
     partial.replace(target)
 
 

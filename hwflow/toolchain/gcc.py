@@ -145,6 +145,33 @@ def run(
     return time.monotonic() - start
 
 
+def summarise(logs: Sequence[Path], whole: Path) -> None:
+    """Counts what the compiler told of each unit, at the end of a log; removes empty logs.
+
+    Args:
+        logs: of one unit each; those that do not exist are left out.
+        whole: gets a line for each unit with diagnostics: how many, the first, and its own log.
+    """
+    lines = []
+    for log in logs:
+        if not log.exists():
+            continue
+        text = log.read_text(errors="replace")
+        if not text:
+            log.unlink()
+            continue
+        counts = []
+        for kind in ("error", "warning"):
+            found = re.findall(rf"^.*\b{kind}: .*$", text, re.MULTILINE)
+            if found:
+                plural = "" if len(found) == 1 else "s"
+                counts.append(f"{len(found)} {kind}{plural}, the first: {found[0]}")
+        lines.append(f"{log.name}: {'; '.join(counts) or 'see there'}\n")
+    if lines:
+        with disk_errors(f"writing {whole.name}"), whole.open("a") as stream:
+            stream.writelines(lines)
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Ends a process and all that it started (they share its group)."""
     with contextlib.suppress(ProcessLookupError):

@@ -23,6 +23,8 @@ from hwflow.cli import app
 from hwflow.errors import DesignError, ToolError
 from hwflow.integer_graph import IntegerGraph
 from hwflow.progress import SilentProgress
+from hwflow.project import Project
+from hwflow.simulate import csim
 from hwflow.workspace import check_project, file_digest
 from tests.flow.conftest import Built
 
@@ -278,6 +280,51 @@ def test_an_opened_project_refuses_what_it_cannot_do(small: Built, tmp_path: Pat
         project.predict(np.full((1, 32, 32, 3), np.nan))
     with pytest.raises(DesignError, match="must be a project that `hwflow build` made"):
         hwflow.open(tmp_path)
+
+
+def test_the_small_squeezenet_is_the_same_with_either_types(small: Built, tmp_path: Path) -> None:
+    assert small.metrics["simulation"]["ap_types"] == "fast"
+    assert "fast ap_types" in (small.project / "logs" / "compile.txt").read_text()
+    project = Project(small.project)
+    raw = np.load(small.project / "verification" / "inputs.npy")[:2].astype(np.int64)
+    found = []
+    for ap_types, together in (("fast", False), ("reference", True)):
+        simulator = csim.compile_project(
+            small.project / "hls",
+            project.streams,
+            small.workspace / "objects" if ap_types == "fast" else tmp_path / "objects",
+            tmp_path / "compile.txt",
+            ap_types=ap_types,
+            together=together,
+        )
+        assert (simulator.compiled == 0) == (ap_types == "fast")
+        log = tmp_path / "run.txt"
+        found.append(
+            csim.simulate(simulator, {project.graph.inputs[0]: raw}, tmp_path / "run", log)
+        )
+    fast, reference = found
+    assert len(fast) > 30
+    assert fast.keys() == reference.keys()
+    for name, values in fast.items():
+        np.testing.assert_array_equal(values, reference[name], err_msg=name)
+
+
+def test_either_types_are_chosen_by_an_option_or_by_the_design(tiny: Built, tmp_path: Path) -> None:
+    words = ["verify", str(tiny.project), "--count", "1", "--ap-types"]
+    done = CliRunner().invoke(app, [*words, "reference"])
+    assert done.exit_code == 0, done.stderr
+    done = CliRunner().invoke(app, [*words, "quick"])
+    assert done.exit_code == 2
+    assert "--ap-types must be one of reference, fast, not 'quick'" in done.stderr
+    made = tiny.copied(tmp_path)
+    made.design.write_text(made.design.read_text() + "simulation: {ap_types: reference}\n")
+    recorder = rebuilt(made)
+    assert recorder.ran == ["compile", "verify"]
+    metrics = json.loads((made.project / "metrics.json").read_text())
+    assert metrics["simulation"]["ap_types"] == "reference"
+    assert metrics["verification"]["status"] == "exact"
+    assert rebuilt(made, ap_types="fast").ran == ["compile", "verify"]
+    assert rebuilt(made, ap_types="fast").ran == []
 
 
 def test_verify_takes_other_images(tiny: Built, tmp_path: Path) -> None:

@@ -481,11 +481,20 @@ def test_the_emitted_code_equals_the_integer_graph(
     settings = writer.ProjectSettings(network.backend, "xczu9eg-ffvb1156-2-e", 5.0)
     files, _ = hls4ml_backend.convert(quantized, graph, streams, settings)
     files.write_into(tmp_path / "hls")
-    simulator = csim.compile_project(tmp_path / "hls", streams, objects, tmp_path / "compile.txt")
     inputs = raw_input(graph, images)
-    found = csim.simulate(simulator, inputs, tmp_path / "run", tmp_path / "run.txt")
     expected = graph.evaluate(inputs)
     quantized_tensors = {op.name for op in graph.operations if op.kind == "requantize"}
-    assert quantized_tensors <= set(found)
-    for name, values in found.items():
-        np.testing.assert_array_equal(values, expected[name].reshape(values.shape), err_msg=name)
+    for ap_types in csim.AP_TYPES:
+        simulator = csim.compile_project(
+            tmp_path / "hls",
+            streams,
+            objects,
+            tmp_path / "compile.txt",
+            ap_types=ap_types,
+            together=ap_types == "reference",
+        )
+        found = csim.simulate(simulator, inputs, tmp_path / "run", tmp_path / "run.txt")
+        assert quantized_tensors <= set(found)
+        for name, values in found.items():
+            shaped = expected[name].reshape(values.shape)
+            np.testing.assert_array_equal(values, shaped, err_msg=f"{name}, {ap_types}")

@@ -154,8 +154,7 @@ struct integer_of<W, false> {
 };
 
 template <int W1, bool S1, int W2, bool S2>
-void integers(const char* name, int most) {
-    begin(name);
+void integers(int most) {
     typedef typename integer_of<W1, S1>::type A;
     typedef typename integer_of<W2, S2>::type B;
     for (const A a : values<W1, S1>(most)) {
@@ -205,8 +204,7 @@ void with_native(const A& a, C c) {
 }
 
 template <int W, bool S>
-void alone(const char* name, int most) {
-    begin(name);
+void alone(int most) {
     typedef typename integer_of<W, S>::type A;
     for (const A a : values<W, S>(most)) {
         put(-a);
@@ -333,8 +331,7 @@ void rounded(const A& a) {
 }
 
 template <int W1, int I1, bool S1, int W2, int I2, bool S2, ap_o_mode O, int N>
-void conversion(const char* name, int most) {
-    begin(name);
+void conversion(int most) {
     typedef typename fixed_of<W1, I1, S1>::type A;
     for (const ap_int_base<W1, S1>& bits : values<W1, S1>(most)) {
         rounded<A, W2, I2, S2, O, N>(from_bits<A>(bits));
@@ -342,8 +339,7 @@ void conversion(const char* name, int most) {
 }
 
 template <int W, int I, bool S, ap_o_mode O, int N>
-void from_real(const char* name, int most) {
-    begin(name);
+void from_real(int most) {
     for (int index = 0; index < most; ++index) {
         const double unit = 1 / double(1 << 24);
         double real = double(std::int64_t(drawn() % (1u << 30)) - (1 << 29)) * unit;
@@ -410,8 +406,7 @@ void fixed_assigned(const A& a, const B& b) {
 }
 
 template <int W1, int I1, bool S1, int W2, int I2, bool S2>
-void numbers(const char* name, int most) {
-    begin(name);
+void numbers(int most) {
     typedef typename fixed_of<W1, I1, S1, AP_RND_CONV, AP_SAT>::type A;
     typedef typename fixed_of<W2, I2, S2>::type B;
     for (const ap_int_base<W1, S1>& bits : values<W1, S1>(most)) {
@@ -425,8 +420,7 @@ void numbers(const char* name, int most) {
 }
 
 template <int W, int I, bool S, ap_q_mode Q, ap_o_mode O>
-void number(const char* name, int most) {
-    begin(name);
+void number(int most) {
     typedef typename fixed_of<W, I, S, Q, O>::type A;
     for (const ap_int_base<W, S>& bits : values<W, S>(most)) {
         const A a = from_bits<A>(bits);

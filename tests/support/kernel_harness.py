@@ -127,47 +127,57 @@ FAST = ("-O3", "-march=native")
 """Vectorises as C-simulation does."""
 
 
+FAST_TYPES = HLS_FOLDER / "simulation" / "fast_types"
+"""The folder of our own ap_int.h, on native integers."""
+
+
 def ap_types_folder() -> Path:
-    """The folder of ap_int.h; found without importing hls4ml."""
+    """The folder of the reference ap_int.h; found without importing hls4ml."""
     spec = importlib.util.find_spec("hls4ml")
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin).parent / "templates" / "vivado" / "ap_types"
 
 
-def _compile(arguments: Sequence[str | Path], flags: Sequence[str]) -> None:
+def _compile(
+    arguments: Sequence[str | Path], flags: Sequence[str], types: Path | None = None
+) -> None:
     compiler = shutil.which("g++")
     assert compiler is not None, "the kernel tests need g++"
     command = [compiler, "-std=c++11", "-fPIC", *flags, "-Wall", "-Wextra", "-Werror"]
     command += ["-Wno-unknown-pragmas", "-Wno-unused-label", "-Wno-unused-function"]
     command += ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # ap_int's own constructor
     command += ["-I", str(HLS_FOLDER / "simulation"), "-I", str(HLS_FOLDER / "kernels")]
-    command += ["-isystem", str(ap_types_folder()), *map(str, arguments)]
+    command += ["-isystem", str(types or ap_types_folder()), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:4000]
 
 
 def compile_library(
-    source: str, folder: Path, flags: Sequence[str] = ("-O1",), prelude: Path | None = None
+    source: str,
+    folder: Path,
+    flags: Sequence[str] = ("-O1",),
+    prelude: Path | None = None,
+    types: Path | None = None,
 ) -> ctypes.CDLL:
     """Compiles C++ text to a shared library and loads it; warnings of the kernels are errors."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    path = folder / f"cases_{digest}.cpp"
+    path = folder / f"cases_{digest}_{types.name if types else ''}.cpp"
     library = path.with_suffix(".so")
     path.write_text(source)
     include = () if prelude is None else ("-include", prelude)
-    _compile((*include, "-shared", path, "-o", library), flags)
+    _compile((*include, "-shared", path, "-o", library), flags, types)
     return ctypes.CDLL(str(library))
 
 
 @functools.cache
-def precompiled_prelude(flags: tuple[str, ...]) -> Path:
+def precompiled_prelude(flags: tuple[str, ...], types: Path | None = None) -> Path:
     """The headers, compiled once a session: they take longer than a batch of cases."""
     folder = Path(tempfile.mkdtemp(prefix="hwflow_kernels_"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     header = folder / "prelude.h"
     header.write_text(_PRELUDE)
-    _compile(("-x", "c++-header", header, "-o", folder / "prelude.h.gch"), flags)
+    _compile(("-x", "c++-header", header, "-o", folder / "prelude.h.gch"), flags, types)
     return header
 
 
@@ -176,7 +186,7 @@ def run_cases(
     folder: Path,
     flags: tuple[str, ...] = STRICT,
 ) -> list[list[IntArray]]:
-    """Compiles the cases together and runs each on its inputs.
+    """Compiles the cases together and runs each on its inputs, with either headers of ap_int.
 
     Args:
         cases: each with its input tensors, shape `(N, ...)` in the order of the stream.
@@ -187,8 +197,15 @@ def run_cases(
         For each case its output streams, shape `(N, beats, lanes)`.
     """
     source = "".join(case.text(index) for index, (case, _) in enumerate(cases))
-    library = compile_library(source, folder, flags, precompiled_prelude(flags))
-    return [run_case(library, index, case, inputs) for index, (case, inputs) in enumerate(cases)]
+    found = []
+    for types in (ap_types_folder(), FAST_TYPES):
+        prelude = precompiled_prelude(flags, types)
+        library = compile_library(source, folder, flags, prelude, types)
+        found.append([run_case(library, i, case, inputs) for i, (case, inputs) in enumerate(cases)])
+    for case, *both in zip((case for case, _ in cases), *found, strict=True):
+        for reference, fast in zip(*both, strict=True):
+            np.testing.assert_array_equal(fast, reference, err_msg=case.call)
+    return found[0]
 
 
 def run_case(

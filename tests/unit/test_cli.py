@@ -101,8 +101,9 @@ def run(*words: str) -> Any:
 
 def test_build_hands_its_options_to_the_flow(flow: Flow) -> None:
     result = run(
-        "build", "toy.yaml", "-o", "out", "--from", "quantize", "--to", "verify", "--force"
-    )
+        "build", "toy.yaml", "-o", "out", "--from", "quantize", "--to", "verify", "--force",
+        "--ap-types", "reference",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     (call,) = flow.calls
     assert isinstance(call.pop("progress"), RichProgress)
@@ -112,6 +113,7 @@ def test_build_hands_its_options_to_the_flow(flow: Flow) -> None:
         "start": "quantize",
         "stop": "verify",
         "force": True,
+        "ap_types": "reference",
     }
 
 

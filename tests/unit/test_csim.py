@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwflow.errors import ToolError
+from hwflow.errors import DesignError, ToolError
 from hwflow.fixed_point import FixedPoint, Overflow
 from hwflow.hls import emit, writer
 from hwflow.integer_graph import IntegerGraph
@@ -30,9 +30,10 @@ class Emitted:
     folder: Path
     cache: Path
 
-    def compiled(self, folder: Path | None = None) -> csim.Simulator:
+    def compiled(self, folder: Path | None = None, ap_types: str = "fast") -> csim.Simulator:
         project = folder or self.folder
-        return csim.compile_project(project, self.streams, self.cache, project / "log.txt")
+        log = project / "log.txt"
+        return csim.compile_project(project, self.streams, self.cache, log, ap_types=ap_types)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,9 @@ def test_only_what_changed_is_compiled(
     assert (again.compiled, again.program) == (0, simulator.program)
     copy = shutil.copytree(emitted.folder, tmp_path / "copy")
     assert emitted.compiled(copy).compiled == 0
+    unused = copy / "simulation" / "ap_types" / "ap_int.h"
+    unused.write_text(unused.read_text() + "// changed\n")
+    assert emitted.compiled(copy).compiled == 0
     layer = copy / "firmware" / "layers" / "pool.cpp"
     layer.write_text(layer.read_text() + "// changed\n")
     changed = emitted.compiled(copy)
@@ -138,9 +142,50 @@ def test_code_that_does_not_compile_is_told_with_the_compilers_words(
 ) -> None:
     copy = shutil.copytree(emitted.folder, tmp_path / "copy")
     (copy / "firmware" / "layers" / "pool.cpp").write_text("int pool = nothing;\n")
-    with pytest.raises(ToolError, match=r"compiling pool\.cpp(.|\n)*nothing"):
+    with pytest.raises(ToolError, match=r"compiling layer pool \(pool\.cpp\)(.|\n)*nothing"):
         emitted.compiled(copy)
     assert not list(emitted.cache.glob("*.partial*"))
+    told = (copy / "log.txt").read_text()
+    assert "log-pool.txt: 1 error, the first: firmware/layers/pool.cpp:1:12: error:" in told
+    assert "nothing" in (copy / "log-pool.txt").read_text()
+
+
+def test_what_the_compiler_warns_of_is_kept_and_counted(
+    emitted: Emitted, simulator: csim.Simulator, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(emitted.folder, tmp_path / "copy")
+    layer = copy / "firmware" / "layers" / "pool.cpp"
+    layer.write_text(layer.read_text() + "#warning look here\n#warning and here\n")
+    emitted.compiled(copy)
+    told = (copy / "log.txt").read_text().splitlines()
+    assert told[0].endswith("fast ap_types: 1 of 6 units")
+    (line,) = told[1:]
+    assert simulator.units == 6
+    assert line.startswith("log-pool.txt: 2 warnings, the first: firmware/layers/pool.cpp:")
+    assert (copy / "log-pool.txt").read_text().count("#warning") == 4  # each with its line
+
+
+def test_the_reference_types_simulate_the_same(
+    emitted: Emitted, simulator: csim.Simulator, tmp_path: Path
+) -> None:
+    reference = emitted.compiled(ap_types="reference")
+    assert reference.compiled == reference.units
+    assert reference.program != simulator.program
+    inputs = {"image": images(3)}
+    found, expected = (
+        csim.simulate(chosen, inputs, tmp_path / "run", tmp_path / "log.txt")
+        for chosen in (simulator, reference)
+    )
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+def test_a_project_without_the_types_is_told(emitted: Emitted, tmp_path: Path) -> None:
+    copy = shutil.copytree(emitted.folder, tmp_path / "copy")
+    shutil.rmtree(copy / "simulation" / "fast_types")
+    with pytest.raises(DesignError, match=r"must have the fast headers(.|\n)*Build it again"):
+        emitted.compiled(copy)
 
 
 def test_a_stream_read_while_empty_is_an_error(emitted: Emitted, tmp_path: Path) -> None:

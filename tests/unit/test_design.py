@@ -244,7 +244,8 @@ hardware: {part: xczu99eg-ffvb1156-2-e, io_type: io_parallel, backend: vits}
         "d.yaml:2:63 network.input_shape: must be a list of 3 integers, not [8, 8].",
         "d.yaml:2:78 network.ratio: must be a number above 0 and of at most 1, not 0.",
         "d.yaml:3:1 wieghts: is not known. Did you mean 'weights'? Known here: name, network, "
-        "weights, preprocessing, quantization, outputs, calibration, hardware, verification.",
+        "weights, preprocessing, quantization, outputs, calibration, hardware, verification, "
+        "simulation.",
         "d.yaml:5:20 quantization.weights.width: must be an integer from 1 to 32, not 'int8'. "
         "Did you mean 8?",
         "d.yaml:6:24 quantization.activations.width: must be an integer from 1 to 32, not 100.",

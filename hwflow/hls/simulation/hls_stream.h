@@ -17,56 +17,98 @@ namespace hls {
 namespace simulation {
 
 // What is kept of all streams of one name.
-struct channel {
+//
+// Layers read and write streams that others declare. What takes strings and maps is called through
+// pointers that are set where a stream is declared, and all functions are templates: so a layer's
+// unit compiles none of it.
+template <typename UNUSED>
+struct basic_channel {
     std::string name;
     bool armed;
     std::vector<unsigned char> bytes;  // of every element written while armed
     std::size_t greatest_fill;         // in elements
-
-    channel() : armed(false), greatest_fill(0) {}
+    void (*keep)(basic_channel& channel, const void* element, std::size_t size);
+    void (*read_while_empty)(const basic_channel& channel);
 };
-
-inline std::map<std::string, channel>& channels() {
-    static std::map<std::string, channel> all;
-    return all;
-}
-
-inline channel& channel_of(const std::string& name) {
-    channel& found = channels()[name];
-    found.name = name;
-    return found;
-}
+typedef basic_channel<void> channel;
 
 // The faults so far, each a sentence; the caller may clear it.
-inline std::vector<std::string>& faults() {
+template <typename UNUSED = void>
+std::vector<std::string>& faults() {
     static std::vector<std::string> all;
     return all;
 }
 
-inline void report(const std::string& fault) {
+template <typename UNUSED = void>
+void report(const std::string& fault) {
     static const std::size_t ENOUGH = 1000;
     if (faults().size() < ENOUGH) {
         faults().push_back(fault);
     }
 }
 
+template <typename CHANNEL>
+void keep_element(CHANNEL& channel, const void* element, std::size_t size) {
+    const unsigned char* bytes = static_cast<const unsigned char*>(element);
+    channel.bytes.insert(channel.bytes.end(), bytes, bytes + size);
+}
+
+template <typename CHANNEL>
+void report_read_while_empty(const CHANNEL& channel) {
+    report("stream '" + channel.name + "': read while empty");
+}
+
+template <typename CHANNEL>
+void open_channel(CHANNEL& channel, const std::string& name) {
+    channel.name = name;
+    channel.keep = keep_element<CHANNEL>;
+    channel.read_while_empty = report_read_while_empty<CHANNEL>;
+}
+
+template <typename UNUSED = void>
+std::map<std::string, channel>& channels() {
+    static std::map<std::string, channel> all;
+    return all;
+}
+
+template <typename UNUSED = void>
+channel& channel_of(const std::string& name) {
+    channel& found = channels()[name];  // a new one is all zeros
+    open_channel(found, name);
+    return found;
+}
+
+// What streams without a name share.
+template <typename UNUSED = void>
+channel& nameless() {
+    static channel none = channel();
+    open_channel(none, "unnamed");
+    return none;
+}
+
 // From now on keeps every element that is written to the streams of this name.
-inline void record(const std::string& name) { channel_of(name).armed = true; }
+template <typename UNUSED = void>
+void record(const std::string& name) {
+    channel_of(name).armed = true;
+}
 
 // Ends the recording and frees what was kept.
-inline void forget(const std::string& name) {
+template <typename UNUSED = void>
+void forget(const std::string& name) {
     channel& found = channel_of(name);
     found.armed = false;
     std::vector<unsigned char>().swap(found.bytes);
 }
 
 // The elements kept, byte by byte in the order of writing; the caller may clear it.
-inline std::vector<unsigned char>& recorded(const std::string& name) {
+template <typename UNUSED = void>
+std::vector<unsigned char>& recorded(const std::string& name) {
     return channel_of(name).bytes;
 }
 
 // The greatest number of elements that a stream of this name held, seen when it was read.
-inline std::size_t greatest_fill(const std::string& name) {
+template <typename UNUSED = void>
+std::size_t greatest_fill(const std::string& name) {
     return channel_of(name).greatest_fill;
 }
 
@@ -77,7 +119,7 @@ class stream {
 public:
     typedef T value_type;
 
-    stream() : channel_(anonymous()) { start(); }
+    stream() : channel_(&simulation::nameless()) { start(); }
     explicit stream(const char* name) : channel_(&simulation::channel_of(name)) { start(); }
     explicit stream(const std::string& name) : channel_(&simulation::channel_of(name)) { start(); }
 
@@ -97,8 +139,7 @@ public:
         std::memcpy(static_cast<void*>(last_), static_cast<const void*>(&value), sizeof(T));
         ++last_;
         if (channel_->armed) {
-            const unsigned char* bytes = reinterpret_cast<const unsigned char*>(&value);
-            channel_->bytes.insert(channel_->bytes.end(), bytes, bytes + sizeof(T));
+            channel_->keep(*channel_, &value, sizeof(T));
         }
     }
 
@@ -106,7 +147,7 @@ public:
     const T& read() {
         const std::size_t fill = size();
         if (fill == 0) {
-            simulation::report("stream '" + name() + "': read while empty");
+            channel_->read_while_empty(*channel_);
             static const T none = T();
             return none;
         }
@@ -135,16 +176,11 @@ public:
     bool empty() const { return first_ == last_; }
     bool full() const { return false; }
     std::size_t size() const { return static_cast<std::size_t>(last_ - first_); }
-    std::string name() const { return channel_ == anonymous() ? "unnamed" : channel_->name; }
+    std::string name() const { return channel_->name; }
 
 private:
     stream(const stream&);
     stream& operator=(const stream&);
-
-    static simulation::channel* anonymous() {
-        static simulation::channel none;
-        return &none;
-    }
 
     void start() { base_ = first_ = last_ = limit_ = NULL; }
 

@@ -72,13 +72,10 @@ struct fixed {
     fixed() = default;
 
     // Any number, rounded and limited.
-    template <typename T, typename = enable<as_fixed<T>::valid> >
-    fixed(const T& other) {
-        typedef as_fixed<T> source;
-        V = quantization<source::width, source::width - source::integer_bits, source::is_signed,
-                         WIDTH, fraction, SIGNED, ROUNDING, OVERFLOW,
-                         SATURATED>::of(source::value(other));
-    }
+    template <typename T, typename = enable<as_fixed<T>::is_fixed || as_integer<T>::is_ours> >
+    fixed(const T& other) : V(converted(other)) {}
+    template <typename T, typename = enable<own_integer<T>::valid>, typename = void>
+    fixed(T other) : V(converted(other)) {}
     fixed(double value) { V = from_real(value); }
     fixed(float value) { V = from_real(double(value)); }
     fixed(const char*) = delete;  // digits are not taken: only an integer takes them
@@ -164,13 +161,13 @@ struct fixed {
     integer<WIDTH, false> bits(int high, int low) const { return raw().bits(high, low); }
     // From another number all its bits, not the integer part.
     template <typename T>
-    enable<!as_fixed<T>::is_fixed> set_bits(int high, int low, const T& other) {
+    enable<!as_fixed<T>::is_fixed> set_bits(int high, int low, T other) {
         raw_type bits = raw();
         bits.set_bits(high, low, other);
         V = bits.V;
     }
     template <typename T>
-    enable<as_fixed<T>::is_fixed> set_bits(int high, int low, const T& other) {
+    enable<as_fixed<T>::is_fixed> set_bits(int high, int low, T other) {
         set_bits(high, low, other.raw());
     }
     range_reference<fixed> range(int high, int low) { return {*this, high, low}; }
@@ -199,11 +196,11 @@ struct fixed {
 
     // Of the bits alone: what is shifted out is lost, neither rounded nor limited.
     template <typename T>
-    fixed operator<<(const T& count) const {
+    fixed operator<<(T count) const {
         return from_raw(shifted_by(raw(), shift_count(count), true));
     }
     template <typename T>
-    fixed operator>>(const T& count) const {
+    fixed operator>>(T count) const {
         return from_raw(shifted_by(raw(), shift_count(count), false));
     }
     template <int COUNT>
@@ -230,7 +227,7 @@ struct fixed {
 
 #define HWFLOW_ASSIGNMENT(SIGN)                    \
     template <typename T>                          \
-    fixed& operator SIGN##=(const T& other) {      \
+    fixed& operator SIGN##=(T other) {             \
         return *this = fixed(*this SIGN other);    \
     }
     HWFLOW_ASSIGNMENT(+)
@@ -247,6 +244,14 @@ struct fixed {
     std::string to_string(unsigned char radix = 2, bool with_sign = SIGNED) const;
 
 private:
+    template <typename T>
+    static value_type converted(const T& other) {
+        typedef as_fixed<T> source;
+        return quantization<source::width, source::width - source::integer_bits, source::is_signed,
+                            WIDTH, fraction, SIGNED, ROUNDING, OVERFLOW,
+                            SATURATED>::of(source::value(other));
+    }
+
     template <typename T>
     static const T& shift_count(const T& count) {
         return count;

@@ -39,7 +39,7 @@ struct fixed_operands<A, B, true> {
 
 #define HWFLOW_OPERATOR(SIGN, RESULT)                                                      \
     template <typename A, typename B>                                                      \
-    inline typename fixed_operands<A, B>::RESULT operator SIGN(const A& a, const B& b) {   \
+    inline typename fixed_operands<A, B>::RESULT operator SIGN(A a, B b) {                 \
         typedef typename fixed_operands<A, B>::RESULT result_t;                            \
         typedef typename result_t::pattern_type pattern_t;                                 \
         result_t result;                                                                   \
@@ -55,7 +55,7 @@ HWFLOW_OPERATOR(^, logic)
 #undef HWFLOW_OPERATOR
 
 template <typename A, typename B>
-inline typename fixed_operands<A, B>::product operator*(const A& a, const B& b) {
+inline typename fixed_operands<A, B>::product operator*(A a, B b) {
     typedef fixed_operands<A, B> both;
     typedef typename both::product result_t;
     return result_t::from_raw(typename both::first(a).raw() * typename both::second(b).raw());
@@ -63,7 +63,7 @@ inline typename fixed_operands<A, B>::product operator*(const A& a, const B& b) 
 
 // Toward zero; the dividend gets as many fractional bits more as the divisor has.
 template <typename A, typename B>
-inline typename fixed_operands<A, B>::quotient operator/(const A& a, const B& b) {
+inline typename fixed_operands<A, B>::quotient operator/(A a, B b) {
     typedef fixed_operands<A, B> both;
     static const int UP = greater(both::f2, 0);
     static const int WIDTH = greater(both::first::width + UP + (both::s2 && !both::s1),
@@ -88,7 +88,7 @@ struct fixed_comparison {
 
 #define HWFLOW_COMPARISON(SIGN)                                                             \
     template <typename A, typename B>                                                       \
-    inline typename fixed_operands<A, B>::comparison operator SIGN(const A& a, const B& b) { \
+    inline typename fixed_operands<A, B>::comparison operator SIGN(A a, B b) {               \
         typedef fixed_comparison<A, B> both;                                                \
         return typename both::first(a).raw() SIGN typename both::second(b).raw();           \
     }                                                                                       \

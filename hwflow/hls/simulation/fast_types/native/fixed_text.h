@@ -44,8 +44,9 @@ std::string fixed<WIDTH, INTEGER_BITS, SIGNED, ROUNDING, OVERFLOW, SATURATED>::t
 }
 
 // All digits if the stream's precision takes as many, else as a double.
-template <int W, int I, bool S, ap_q_mode Q, ap_o_mode O, int N>
-inline std::ostream& operator<<(std::ostream& stream, const fixed<W, I, S, Q, O, N>& value) {
+template <typename TRAITS, int W, int I, bool S, ap_q_mode Q, ap_o_mode O, int N>
+inline std::basic_ostream<char, TRAITS>& operator<<(std::basic_ostream<char, TRAITS>& stream,
+                                                    const fixed<W, I, S, Q, O, N>& value) {
     const std::string text = value.to_string(10, S);
     const std::string::size_type first = text.find_first_of("123456789");
     if (first == std::string::npos) {
@@ -55,15 +56,16 @@ inline std::ostream& operator<<(std::ostream& stream, const fixed<W, I, S, Q, O,
     const std::string::size_type point = text.find('.');
     const bool mixed = first < point && point < last;
     const bool tiny = point < first && first - point > 4;
-    const std::streamsize digits = std::streamsize(last - first + 1) - (mixed ? 1 : 0);
-    if (digits > stream.precision() || tiny) {
+    const int digits = int(last - first + 1) - (mixed ? 1 : 0);
+    if (digits > int(stream.precision()) || tiny) {
         return stream << value.to_double();
     }
     return stream << text;
 }
 
-template <int W, int I, bool S, ap_q_mode Q, ap_o_mode O, int N>
-inline std::istream& operator>>(std::istream& stream, fixed<W, I, S, Q, O, N>& value) {
+template <typename TRAITS, int W, int I, bool S, ap_q_mode Q, ap_o_mode O, int N>
+inline std::basic_istream<char, TRAITS>& operator>>(std::basic_istream<char, TRAITS>& stream,
+                                                    fixed<W, I, S, Q, O, N>& value) {
     double number = 0;
     stream >> number;
     value = number;

@@ -75,15 +75,12 @@ struct integer {
 
     integer() = default;
 
-    // Anything that is an integer: the low bits.
-    template <typename T, typename = enable<as_integer<T>::valid> >
-    integer(const T& other) {
-        typedef as_integer<T> source;
-        typedef typename word<greater(WIDTH, source::width)>::type pattern;
-        V = kept<WIDTH, SIGNED>(to_pattern<source::is_signed, pattern,
-                                           typename storage<source::width, source::is_signed>::type>
-                                ::of(source::value(other)));
-    }
+    // Anything that is an integer: the low bits. One of C++'s own comes by value, for it may be a
+    // static constant that is defined nowhere.
+    template <typename T, typename = enable<as_integer<T>::is_ours> >
+    integer(const T& other) : V(converted(other)) {}
+    template <typename T, typename = enable<own_integer<T>::valid>, typename = void>
+    integer(T other) : V(converted(other)) {}
     integer(double value) { V = kept_real(value, 52); }
     integer(float value) { V = kept_real(double(value), 23); }
 
@@ -175,7 +172,7 @@ struct integer {
         return result;
     }
     template <typename T>
-    void set_bits(int high, int low, const T& other) {
+    void set_bits(int high, int low, T other) {
         const integer<WIDTH, false> value(other);
         if (high < low) {
             for (int index = 0; index <= low - high; ++index) {
@@ -241,7 +238,7 @@ struct integer {
 
 #define HWFLOW_ASSIGNMENT(SIGN)                     \
     template <typename T>                           \
-    integer& operator SIGN##=(const T& other) {     \
+    integer& operator SIGN##=(T other) {            \
         return *this = integer(*this SIGN other);   \
     }
     HWFLOW_ASSIGNMENT(+)
@@ -260,6 +257,15 @@ struct integer {
     std::string to_string(signed char radix = 2, bool with_sign = SIGNED) const;
 
 private:
+    template <typename T>
+    static value_type converted(const T& other) {
+        typedef as_integer<T> source;
+        typedef typename storage<source::width, source::is_signed>::type source_type;
+        typedef typename word<greater(WIDTH, source::width)>::type wide_type;
+        return kept<WIDTH, SIGNED>(
+            to_pattern<source::is_signed, wide_type, source_type>::of(source::value(other)));
+    }
+
     // The WIDTH bits without the sign's extension.
     pattern_type unsigned_pattern() const { return wrapped<WIDTH, false>(pattern()); }
 

@@ -11,6 +11,8 @@
 
 namespace ap_native {
 
+// Operands come by value: one of C++'s own may be a static constant that is defined nowhere.
+
 // --- widths of results --------------------------------------------------------------------------
 
 // Two operands of which one at least is ours.
@@ -55,7 +57,7 @@ inline U pattern_of(const T& operand) {
 
 #define HWFLOW_OPERATOR(SIGN, RESULT)                                                     \
     template <typename A, typename B>                                                     \
-    inline typename operands<A, B>::RESULT operator SIGN(const A& a, const B& b) {        \
+    inline typename operands<A, B>::RESULT operator SIGN(A a, B b) {                      \
         typedef typename operands<A, B>::RESULT result_t;                                 \
         typedef typename result_t::pattern_type pattern_t;                                \
         result_t result;                                                                  \
@@ -118,12 +120,12 @@ struct division {
 };
 
 template <typename A, typename B>
-inline typename operands<A, B>::division::quotient operator/(const A& a, const B& b) {
+inline typename operands<A, B>::division::quotient operator/(A a, B b) {
     return typename operands<A, B>::quotient(division<A, B>::quotient(a, b));
 }
 
 template <typename A, typename B>
-inline typename operands<A, B>::division::remainder operator%(const A& a, const B& b) {
+inline typename operands<A, B>::division::remainder operator%(A a, B b) {
     return typename operands<A, B>::remainder(division<A, B>::remainder(a, b));
 }
 
@@ -162,13 +164,13 @@ inline enable<as_integer<A>::is_ours, typename operands<A, B>::first> shifted_by
 
 template <typename A, typename B>
 inline enable<as_integer<A>::is_ours, typename operands<A, B>::first::public_type> operator<<(
-    const A& a, const B& b) {
+    A a, B b) {
     return shifted_by(a, b, true);
 }
 
 template <typename A, typename B>
 inline enable<as_integer<A>::is_ours, typename operands<A, B>::first::public_type> operator>>(
-    const A& a, const B& b) {
+    A a, B b) {
     return shifted_by(a, b, false);
 }
 
@@ -207,7 +209,7 @@ struct comparing {
 
 #define HWFLOW_COMPARISON(SIGN, VALUE)                                                  \
     template <typename A, typename B>                                                   \
-    inline typename operands<A, B>::comparison operator SIGN(const A& a, const B& b) {  \
+    inline typename operands<A, B>::comparison operator SIGN(A a, B b) {                \
         return VALUE;                                                                   \
     }
 HWFLOW_COMPARISON(==, (comparing<A, B>::equal(a, b)))

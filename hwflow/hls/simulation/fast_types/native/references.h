@@ -27,12 +27,12 @@ struct range_reference {
         return *this;
     }
     template <typename T>
-    range_reference& operator=(const T& other) {
+    range_reference& operator=(T other) {
         owner.set_bits(high, low, other);
         return *this;
     }
     template <typename T>
-    void set(const T& value) {
+    void set(T value) {
         owner.set_bits(high, low, value);
     }
 
@@ -66,12 +66,12 @@ struct bit_reference {
         return *this;
     }
     template <typename T>
-    bit_reference& operator=(const T& other) {
+    bit_reference& operator=(T other) {
         owner.set_bit(index, other != T(0));
         return *this;
     }
     template <typename T>
-    void set(const T& value) {
+    void set(T value) {
         owner.set_bit(index, value != 0);
     }
     int length() const { return 1; }
@@ -142,7 +142,7 @@ struct concatenation {
     }
     operator ap_ulong() const { return get().to_uint64(); }
     template <typename T>
-    concatenation& operator=(const T& other) {
+    concatenation& operator=(T other) {
         const value_type value(other);
         high = value.bits(length() - 1, low.length());
         low = value.bits(low.length() - 1, 0);
@@ -150,7 +150,7 @@ struct concatenation {
     }
     concatenation& operator=(const concatenation& other) { return *this = other.get(); }
     template <typename T>
-    void set(const T& value) {
+    void set(T value) {
         *this = value;
     }
     int length() const { return high.length() + low.length(); }

@@ -1,8 +1,8 @@
-// Numbers as text.
+// Numbers as text. Streams are templates here, so that their headers need not be read.
 #ifndef HWFLOW_NATIVE_TEXT_H_
 #define HWFLOW_NATIVE_TEXT_H_
 
-#include <iostream>
+#include <iosfwd>
 #include <string>
 
 #include "operators.h"
@@ -44,32 +44,37 @@ std::string integer<WIDTH, SIGNED>::to_string(signed char radix, bool with_sign)
 }
 
 // In the radix of the stream, decimal by default.
-template <int WIDTH, bool SIGNED>
-inline std::ostream& operator<<(std::ostream& stream, const integer<WIDTH, SIGNED>& value) {
-    const std::ios_base::fmtflags flags = stream.flags();
-    const bool hexadecimal = (flags & std::ios_base::hex) != 0;
-    const bool octal = (flags & std::ios_base::oct) != 0;
+template <typename TRAITS, int WIDTH, bool SIGNED>
+inline std::basic_ostream<char, TRAITS>& operator<<(std::basic_ostream<char, TRAITS>& stream,
+                                                    const integer<WIDTH, SIGNED>& value) {
+    typedef std::basic_ostream<char, TRAITS> stream_t;
+    const bool hexadecimal = (stream.flags() & stream_t::hex) != 0;
+    const bool octal = (stream.flags() & stream_t::oct) != 0;
     return stream << value.to_string(hexadecimal ? 16 : octal ? 8 : 10);
 }
 
-template <typename OWNER>
-inline std::ostream& operator<<(std::ostream& stream, const range_reference<OWNER>& value) {
+template <typename TRAITS, typename OWNER>
+inline std::basic_ostream<char, TRAITS>& operator<<(std::basic_ostream<char, TRAITS>& stream,
+                                                    const range_reference<OWNER>& value) {
     return stream << value.get();
 }
 
-template <typename OWNER>
-inline std::ostream& operator<<(std::ostream& stream, const bit_reference<OWNER>& value) {
+template <typename TRAITS, typename OWNER>
+inline std::basic_ostream<char, TRAITS>& operator<<(std::basic_ostream<char, TRAITS>& stream,
+                                                    const bit_reference<OWNER>& value) {
     return stream << value.get();
 }
 
 // A word of digits, as the constructor takes it.
-template <int WIDTH, bool SIGNED>
-inline std::istream& operator>>(std::istream& stream, integer<WIDTH, SIGNED>& value) {
+template <typename TRAITS, int WIDTH, bool SIGNED>
+inline std::basic_istream<char, TRAITS>& operator>>(std::basic_istream<char, TRAITS>& stream,
+                                                    integer<WIDTH, SIGNED>& value) {
+    typedef std::basic_istream<char, TRAITS> stream_t;
     std::string text;
     stream >> text;
-    const std::ios_base::fmtflags base = stream.flags() & std::ios_base::basefield;
-    const int radix = base == std::ios_base::oct ? 8 : base == std::ios_base::hex ? 16 : 0;
-    value = integer<WIDTH, SIGNED>(text.c_str(), radix);
+    const bool octal = (stream.flags() & stream_t::oct) != 0;
+    const bool hexadecimal = (stream.flags() & stream_t::hex) != 0;
+    value = integer<WIDTH, SIGNED>(text.c_str(), hexadecimal ? 16 : octal ? 8 : 0);
     return stream;
 }
 
