@@ -1,4 +1,4 @@
-"""hwflow on a design: the whole build, then the compiled C-simulation by itself.
+"""hwflow on a design: the whole build, then the compiled C-simulation by itself, with either types.
 
 Run as a worker: `python -m benchmarks.ours PIPE DESIGN FOLDER REPEATS`.
 """
@@ -45,7 +45,7 @@ def main(pipe: int, design: Path, folder: Path, repeats: int) -> None:
         from hwflow import flow
         from hwflow.progress import SilentProgress
         from hwflow.project import Project
-        from hwflow.simulate.csim import simulate
+        from hwflow.simulate.csim import compile_project, simulate
     result = flow.build(design, folder, progress=MarkedProgress(marks))
     with marks.stage("publish"):
         pass  # the build's last act has just ended; this marks when
@@ -68,6 +68,12 @@ def main(pipe: int, design: Path, folder: Path, repeats: int) -> None:
         ):
             with marks.stage(name):
                 simulate(simulator, inputs, folder / "run", log, tensors=tensors, workers=workers)
+    with marks.stage("compile, reference types"):
+        reference = compile_project(
+            result.project / "hls", graph, folder / "reference", log, ap_types="reference"
+        )
+    with marks.stage("one process, reference types"):
+        simulate(reference, inputs, folder / "run", log, tensors=graph.outputs, workers=1)
     marks.close()
 
 
