@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.measure import run_worker
 from hwflow import flow
 from tests.support.data import data_path
 
@@ -58,6 +59,23 @@ def test_every_shipped_design_is_exact(name: str, tmp_path: Path) -> None:
     require_exact(result.metrics, flow.read_design(path).verification.count, values)
     published = json.loads((result.project / "metrics.json").read_text())
     assert published == result.metrics
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0_int8", "mobilenet_v2_int8"])
+def test_the_c_simulation_is_compiled_and_runs_within_4_gib(name: str, tmp_path: Path) -> None:
+    flow.build(ROOT / "designs" / f"{name}.yaml", tmp_path, stop="hls")
+    steps = tmp_path / f".{name}"
+    (hls,) = steps.glob("*-hls/outputs/hls")
+    (plan,) = steps.glob("*-plan/outputs/plan.json")
+    words: list[str | Path] = [hls, plan, tmp_path]
+    run = run_worker("tests.support.csim_worker", words, tmp_path / "worker.txt")
+    assert run.facts["tensors"] > 50
+    for stage in ("compile", "run"):
+        (taken,) = run.stages[stage]
+        assert 0 < taken.peak_bytes < 4 * GIB, stage
 
 
 V1_1 = """
