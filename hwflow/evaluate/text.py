@@ -22,6 +22,13 @@ def print_evaluation(result: Mapping[str, Any], console: Console | None = None) 
     shown.print(_accuracy(result["witnesses"], percent))
     if result["agreement"]:
         shown.print(_agreement(result["agreement"], percent))
+    for name, pair in result["agreement"].items():
+        if pair.get("equality_proved") is False:
+            shown.print(
+                f"{name}: float32 cannot hold every sum of this network, so logits may differ; "
+                "hwflow verify compares in float64 too",
+                soft_wrap=True,
+            )
     for name, found in result["witnesses"].items():
         if found["most_confused"]:
             pairs = ", ".join(f"{a} as {b} ({n})" for a, b, n in found["most_confused"][:5])

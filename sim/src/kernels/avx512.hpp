@@ -54,7 +54,9 @@ struct Avx512 {
   }
 
   static HWFLOW_INLINE Vec repeated(const uint8_t* from) {
-    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    // Masked, because GCC 12 finds the plain form to use a value that is not set.
+    return _mm512_maskz_broadcast_i32x4(
+        0xFFFF, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
   static HWFLOW_INLINE Vec shuffle(Vec table, Vec index) {
     return _mm512_shuffle_epi8(table, index);
