@@ -154,15 +154,8 @@ FAMILY = Family(
     examples={
         "three_groups": {
             "scale": 0.2,
-            "repeats": (2, 1),
-            "input_shape": (18, 13, 3),
-            "classes": 3,
-        },
-        "one_group": {
-            "groups": 1,
-            "scale": 0.125,
             "repeats": (2,),
-            "input_shape": (13, 16, 2),
+            "input_shape": (18, 13, 3),
             "classes": 3,
         },
     },

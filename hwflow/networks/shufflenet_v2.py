@@ -140,8 +140,8 @@ FAMILY = Family(
     build=build,
     examples={
         "small": {
-            "channels": (6, 8),
-            "repeats": (2, 1),
+            "channels": (6,),
+            "repeats": (2,),
             "stem_filters": 4,
             "head_filters": 6,
             "input_shape": (17, 14, 3),

@@ -98,7 +98,7 @@ def assert_hardware_equals(
     from hwflow.plan.mapping import Choices, map_graph
     from hwflow.simulate.csim import compile_project, simulate
 
-    layer = SimpleNamespace(reuse_factor=None, storage="auto")
+    layer = SimpleNamespace(reuse_factor=None, storage="auto", multiplier="auto")
     streams = map_graph(graph, Choices(for_layer=lambda name: layer))
     settings = ProjectSettings("vitis", "xczu9eg-ffvb1156-2-e", 5.0)
     files, _ = hls4ml_backend.convert(model, graph, streams, settings)

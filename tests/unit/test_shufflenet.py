@@ -29,7 +29,7 @@ def trained(model: Any) -> int:
 @pytest.mark.parametrize(
     ("family", "values", "count"),
     [
-        ("shufflenet_v1", {"groups": 1}, 1_531_936),
+        pytest.param("shufflenet_v1", {"groups": 1}, 1_531_936, marks=slow),
         pytest.param("shufflenet_v1", {"groups": 2}, 1_733_848, marks=slow),
         ("shufflenet_v1", {"groups": 3}, 1_865_728),
         pytest.param("shufflenet_v1", {"groups": 4}, 1_968_344, marks=slow),
@@ -38,9 +38,9 @@ def trained(model: Any) -> int:
         pytest.param("shufflenet_v1", {"groups": 1, "scale": 0.5}, 534_484, marks=slow),
         pytest.param("shufflenet_v1", {"groups": 1, "scale": 0.75}, 975_214, marks=slow),
         pytest.param("shufflenet_v1", {"groups": 3, "scale": 0.25}, 305_902, marks=slow),
-        ("shufflenet_v1", {"groups": 3, "scale": 0.5}, 718_324),
+        pytest.param("shufflenet_v1", {"groups": 3, "scale": 0.5}, 718_324, marks=slow),
         pytest.param("shufflenet_v1", {"groups": 3, "scale": 0.75}, 1_238_266, marks=slow),
-        ("shufflenet_v2", {"level": "0.5"}, 1_366_792),
+        pytest.param("shufflenet_v2", {"level": "0.5"}, 1_366_792, marks=slow),
         ("shufflenet_v2", {"level": "1.0"}, 2_278_604),
         pytest.param("shufflenet_v2", {"level": "1.5"}, 3_503_624, marks=slow),
         pytest.param("shufflenet_v2", {"level": "2.0"}, 7_393_996, marks=slow),
