@@ -7,25 +7,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+UNOPTIMISED = "disable_meta_optimizer"
+"""TensorFlow's option that leaves graphs as they are written."""
+
 
 def predict(model: Any, images: npt.NDArray[np.float32]) -> Any:
-    """What `model.predict_on_batch(images)` gives, of models with grouped convolutions too.
+    """What `model.predict_on_batch(images)` gives, its operations run as they are written.
 
-    TensorFlow's graph optimiser joins a convolution and its bias to one operation, which on CPUs
-    refuses groups ("Fused conv implementation does not support grouped convolutions"), so such
-    models run with that optimisation off.
+    TensorFlow's graph optimiser reorders arithmetic where a graph is large enough: of ResNet-50 it
+    rewrote QKeras's `x + (xq - x)` so that half the values left their grid by one unit in the last
+    place. It also joins a convolution and its bias to one operation, which on CPUs refuses groups
+    ("Fused conv implementation does not support grouped convolutions"). So it is off here.
     """
     import tensorflow as tf
 
-    def groups(part: Any) -> int:
-        count = getattr(part, "groups", 1)
-        return count if isinstance(count, int) else 1
-
-    if all(groups(part) == 1 for part in model.submodules):
-        return model.predict_on_batch(images)
-    given = tf.config.optimizer.get_experimental_options().get("remapping", True)
-    tf.config.optimizer.set_experimental_options({"remapping": False})
+    given = tf.config.optimizer.get_experimental_options().get(UNOPTIMISED, False)
+    tf.config.optimizer.set_experimental_options({UNOPTIMISED: True})
     try:
         return model.predict_on_batch(images)
     finally:
-        tf.config.optimizer.set_experimental_options({"remapping": given})
+        tf.config.optimizer.set_experimental_options({UNOPTIMISED: given})

@@ -15,6 +15,7 @@ from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, Overflow
 from hwflow.quantize import qkeras
 from hwflow.quantize.build import quantize
+from hwflow.quantize.inference import predict
 from hwflow.sections import Quantization
 
 
@@ -179,3 +180,27 @@ def test_qkeras_alone_loads_the_model_and_gives_the_same_outputs(tmp_path: Path)
     expected = np.asarray(quantized.predict_on_batch(images), np.float64)
     assert np.unique(expected).size > 4
     assert found["outputs"] == expected.ravel().tolist()
+
+
+def test_models_run_as_they_are_written():
+    import tensorflow as tf
+    from tensorflow import keras
+
+    seen = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, tensor):
+            seen.append(tf.config.optimizer.get_experimental_options())
+            return tensor + 1.0
+
+    image = keras.Input((2, 2, 1))
+    model = keras.Model(image, Spy()(image))
+    seen.clear()
+    before = tf.config.optimizer.get_experimental_options()
+    found = predict(model, np.ones((1, 2, 2, 1), np.float32))
+    assert found.tolist() == np.full((1, 2, 2, 1), 2.0).tolist()
+    assert seen
+    assert all(options["disable_meta_optimizer"] for options in seen)
+    after = tf.config.optimizer.get_experimental_options()
+    assert not after["disable_meta_optimizer"]
+    assert {**before, "disable_meta_optimizer": False} == after
