@@ -597,16 +597,20 @@ def require_buildable(model: Any, design: Design) -> list[dict[str, Any]]:
         DesignError: with every fault of every layer, and the file that they are in.
     """
     from hwflow.quantize.adopt import adopt, is_quantized
+    from hwflow.quantize.build import quantize
     from hwflow.quantize.float_graph import read
     from hwflow.quantize.lower import lower
     from hwflow.quantize.summary import layers_of, operations_of
 
+    nothing = np.zeros((1, *model.input_shape[1:]), np.float32)  # formats are chosen later
     try:
-        if not is_quantized(model):
-            return layers_of(read(model), design.quantization)
-        nothing = np.zeros((1, *model.input_shape[1:]), np.float32)  # formats are chosen later
-        made = adopt(model, design.quantization.input, nothing)
-        return operations_of(lower(made, design.name))
+        if is_quantized(model):
+            made = adopt(model, design.quantization.input, nothing)
+            return operations_of(lower(made, design.name))
+        layers = layers_of(read(model), design.quantization)
+        if design.network.file is not None:  # families are known to be lowered
+            lower(quantize(model, design.quantization, nothing, design.fault), design.name)
+        return layers
     except DesignError as error:
         file = str(design.network.file or "")
         raise DesignError([replace(f, where=f.where or file) for f in error.faults]) from error

@@ -77,7 +77,7 @@ def _is_flat(model: Any) -> bool:
 def _is_composed(layer: Any, tensors: Any) -> bool:
     """Whether several layers stand for one that reads these tensors."""
     class_name = type(layer).__name__
-    if class_name in ("Add", "Concatenate", "Multiply"):
+    if class_name == "Multiply":
         return len(tensors) > 2
     if class_name in ("Dense", "QDense"):
         return len(tensors.shape) > 2
@@ -282,34 +282,27 @@ def _difference(layer: Any, name: str, tensors: list[Any]) -> Any:
 
 
 def _average(layer: Any, name: str, tensors: list[Any]) -> Any:
-    from keras.layers import Rescaling
+    from keras.layers import Add, Rescaling
 
-    return Rescaling(1.0 / len(tensors), name=name)(_chain(layer, f"{name}_sum", tensors, "Add"))
-
-
-def _chained(layer: Any, name: str, tensors: list[Any]) -> Any:
-    return _chain(layer, name, tensors, type(layer).__name__)
+    return Rescaling(1.0 / len(tensors), name=name)(Add(name=f"{name}_sum")(tensors))
 
 
-def _chain(layer: Any, name: str, tensors: list[Any], class_name: str) -> Any:
-    """Three tensors and more joined two at a time, from the first on."""
-    import keras
+def _product(layer: Any, name: str, tensors: list[Any]) -> Any:
+    """Three factors and more multiplied two at a time, from the first on."""
+    from keras.layers import Multiply
 
-    options = {"axis": layer.axis} if class_name == "Concatenate" else {}
     total, *others = tensors
     for index, tensor in enumerate(others, 1):
         part = name if index == len(others) else f"{name}_part{index}"
-        total = getattr(keras.layers, class_name)(name=part, **options)([total, tensor])
+        total = Multiply(name=part)([total, tensor])
     return total
 
 
 COMPOSITIONS: Mapping[str, Callable[[Any, str, Any], Any]] = {
-    "Add": _chained,
     "Average": _average,
-    "Concatenate": _chained,
     "Dense": _pixelwise,
     "GlobalMaxPooling2D": _global_maximum,
-    "Multiply": _chained,
+    "Multiply": _product,
     "PReLU": _parametric_relu,
     "QDense": _pixelwise,
     "SeparableConv2D": _separable,

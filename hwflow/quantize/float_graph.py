@@ -6,7 +6,8 @@ The nodes are what the policy quantizes. Nothing here loses precision: folding i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -298,12 +299,14 @@ def grouped(graph: FloatGraph) -> FloatGraph:
     ends = {name for name in groups if name in read or name in graph.outputs}
     for name in list(ends):
         ends |= {groups[name][0]} & set(groups)  # a lone ReLU below a group
+    uses = Counter(part.name for name in ends for part in groups[name][1])
+    shared = {name for name, count in uses.items() if count > 1}
     nodes: list[FloatNode] = []
     for node in graph.nodes:
         if node.name in kept:
             nodes.append(node)
         elif node.name in ends:
-            nodes.append(_elementwise(node, *groups[node.name]))
+            nodes.append(_elementwise(node, *groups[node.name], shared))
     return dataclasses.replace(graph, nodes=tuple(nodes))
 
 
@@ -329,14 +332,23 @@ def _is_plain(node: FloatNode) -> bool:
     return node.kind == "Activation" and node.config["activation"] in (*MAXIMA, "linear")
 
 
-def _elementwise(end: FloatNode, source: str, nodes: list[FloatNode]) -> FloatNode:
+def _elementwise(
+    end: FloatNode, source: str, nodes: list[FloatNode], shared: Container[str]
+) -> FloatNode:
+    """The node of a group; what other groups have too goes by other names in each."""
     if len(nodes) == 1 and _is_plain(end):
         return end
     names = {node.name for node in nodes}
+
+    def step_name(node: FloatNode) -> str:
+        if node is end:
+            return f"{node.name}_function"
+        return f"{end.name}_{node.name}" if node.name in shared else node.name
+
     steps = [
         {
             "node": node.name,
-            "name": f"{node.name}_function" if node is end else node.name,
+            "name": step_name(node),
             "class": node.kind,
             "config": {key: value for key, value in node.config.items() if key != "name"},
             "inputs": [name if name in names else "" for name in node.inputs],

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from hwflow import flow
 from hwflow.cli import app
+from hwflow.errors import MismatchError
 from hwflow.project import Project
+from hwflow.simulate.keras_reference import KerasReference
 from tests.support.data import data_path
 
 DESIGN = """
@@ -25,6 +27,9 @@ quantization:
 calibration: {source: noise, count: 2}
 verification: {source: noise, count: 2}
 """
+
+
+WITNESSES = ["integer", "model", "keras", "fast", "csim"]
 
 
 def designed(folder: Path, model: Any, text: str = DESIGN) -> Path:
@@ -54,7 +59,7 @@ def float_model() -> Any:
     given = keras.Input((5, 6, 3), name="image")
     x = shared(block(shared(given)))
     x = x * tf.nn.relu6(x + 3.0) / 6.0
-    y = layers.ELU(0.5, name="elu")(tf.pad(layers.Conv2D(3, 2, name="conv")(x), PADDING))
+    y = layers.Conv2D(3, 2, name="conv")(tf.pad(layers.ELU(0.5, name="elu")(x), PADDING))
     x = layers.Add(name="sum")([x, y, given])
     x = layers.Dense(4, activation="softplus", name="pixels")(x)
     x = tf.concat([tf.reduce_mean(x, axis=[1, 2]), layers.GlobalMaxPooling2D(name="top")(x)], 1)
@@ -103,34 +108,46 @@ def test_a_float_model_of_nested_and_shared_layers_and_functions(tmp_path: Path)
     assert {"elu", "pixels_softplus", "tf_concat", "classes_quantized"} <= names
 
 
-def test_a_qkeras_model_by_its_own_quantizers(tmp_path: Path) -> None:
-    result = flow.build(designed(tmp_path, quantized_model()), tmp_path / "out")
-    verification = result.metrics["verification"]
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, flow.BuildResult]:
+    """A design of the small QKeras model, and what was built of it."""
+    folder = tmp_path_factory.mktemp("theirs")
+    design = designed(folder, quantized_model())
+    return design, flow.build(design, folder / "out")
+
+
+Theirs = tuple[Path, flow.BuildResult]
+
+
+def test_a_qkeras_model_by_its_own_quantizers(theirs: Theirs) -> None:
+    verification = theirs[1].metrics["verification"]
     assert verification["status"] == "exact"
-    assert verification["witnesses"] == ["integer", "model", "keras", "fast", "csim"]
+    assert verification["witnesses"] == WITNESSES
     names = {layer["name"] for layer in verification["layers"]}
     assert {"folded", "folded_2", "tanh", "tanh_2", "shared", "shared_2"} <= names
     assert {"stem", "relu", "relu_2", "relu_3", "sum", "mean", "classes"} <= names
-    project = Project(result.project)
-    assert type(project.given.get_layer("folded_2")).__name__ == "QDepthwiseConv2DBatchnorm"
+    given = Project(theirs[1].project).given
+    assert type(given.get_layer("folded_2")).__name__ == "QDepthwiseConv2DBatchnorm"
+
+
+def test_check_describes_a_qkeras_model(theirs: Theirs) -> None:
+    done = CliRunner().invoke(app, ["check", str(theirs[0]), "--json"])
+    described = json.loads(done.stdout)
+    assert [layer["name"] for layer in described["layers"]][:2] == ["image_quantized", "stem"]
+    metrics = theirs[1].metrics
+    assert sum(layer["parameters"] for layer in described["layers"]) == metrics["parameters"]
+    assert sum(layer["macs"] for layer in described["layers"]) == metrics["macs"]
+
+
+def test_a_built_project_still_asks_the_users_model(
+    theirs: Theirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other images agree; a tensor that only the user's model has otherwise is found."""
     other = np.random.default_rng(3).integers(0, 256, (2, 5, 6, 3)) / 256
     np.save(tmp_path / "other.npy", other)
-    again = flow.verify(result.project, images=tmp_path / "other.npy")
+    again = flow.verify(theirs[1].project, images=tmp_path / "other.npy")
     assert again["status"] == "exact"
-    assert again["witnesses"] == verification["witnesses"]
-    described = json.loads(
-        CliRunner().invoke(app, ["check", str(tmp_path / "theirs.yaml"), "--json"]).stdout
-    )
-    assert [layer["name"] for layer in described["layers"]][:2] == ["image_quantized", "stem"]
-
-
-def test_a_users_model_that_differs_from_what_is_built_is_a_mismatch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The user's own model is a witness of its own: other weights in it are found."""
-    from hwflow.errors import MismatchError
-    from hwflow.simulate.keras_reference import KerasReference
-
+    assert again["witnesses"] == WITNESSES
     evaluate = KerasReference.evaluate
 
     def wrong(self: Any, images: Any) -> Any:
@@ -141,7 +158,7 @@ def test_a_users_model_that_differs_from_what_is_built_is_a_mismatch(
 
     monkeypatch.setattr(KerasReference, "evaluate", wrong)
     with pytest.raises(MismatchError, match="model differs first at layer 'tanh', image 0"):
-        flow.build(designed(tmp_path, quantized_model()), tmp_path / "out")
+        flow.verify(theirs[1].project, images=tmp_path / "other.npy")
 
 
 FOREIGN = """
@@ -152,11 +169,12 @@ verification: {source: noise, count: 4}
 """
 
 
+@pytest.mark.slow
 def test_a_qkeras_model_that_others_trained_builds_unedited(tmp_path: Path) -> None:
     file = data_path("weights/resnet_tiny_qkeras/model_best.h5")
     result = flow.build(designed(tmp_path, file, FOREIGN), tmp_path / "out")
     verification = result.metrics["verification"]
     assert verification["status"] == "exact"
-    assert verification["witnesses"] == ["integer", "model", "keras", "fast", "csim"]
+    assert verification["witnesses"] == WITNESSES
     assert verification["values_by_witness"]["model"] == 4 * (6 * 8 * 8 * 32 + 10)
     assert result.metrics["parameters"] == 39_882

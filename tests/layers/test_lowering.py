@@ -416,6 +416,24 @@ def test_layers_that_compute_one_function_become_one_table():
     ]
 
 
+def test_a_function_within_another_keeps_its_own_name():
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((4, 4, 2), name="input")
+    conv = layers.Conv2D(3, 1, name="conv")(inputs)
+    rectified = layers.ReLU(name="relu")(conv)
+    swished = hard_swish(rectified, name="hswish")
+    total = layers.Concatenate(name="all")(
+        [rectified, swished, layers.Activation("tanh", name="tanh")(swished)]
+    )
+    model = keras.Model(inputs, layers.Conv2D(2, 1, name="head")(total), name="functions")
+    randomly(model)
+    graph = exact(model)
+    assert {"relu", "hswish", "tanh"} <= set(graph.tensors)
+    assert [op.kind for op in graph.operations].count("table") == 2
+
+
 def test_squeeze_and_excite_gates_a_feature_map():
     import keras
     from keras import layers
