@@ -203,5 +203,3 @@ def _quantizer_complaints(layer: _Layer) -> Iterator[str]:
     rate = layer.config.get("dilation_rate", 1)
     if any(step != 1 for step in (rate if isinstance(rate, list) else [rate])):
         yield f"dilation {rate} is not supported"
-    if layer.config.get("groups", 1) != 1:
-        yield "grouped QKeras layers are not supported"

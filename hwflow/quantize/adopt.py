@@ -120,6 +120,18 @@ def _activation(adopter: Adopter, layer: Any, tensors: list[Any]) -> Any:
     return adopter.activated(layer, quantizer, tensors[0])
 
 
+ARGUMENTS = (
+    "depth_multiplier",
+    "filters",
+    "groups",
+    "kernel_size",
+    "padding",
+    "strides",
+    "units",
+)
+"""What convolutions and dense layers have besides their weights and functions."""
+
+
 def _weighted(adopter: Adopter, layer: Any, tensors: list[Any]) -> Any:
     """A convolution or dense layer, batch norm folded as QKeras folds it at inference."""
     import qkeras as library
@@ -144,8 +156,8 @@ def _weighted(adopter: Adopter, layer: Any, tensors: list[Any]) -> Any:
         own = getattr(layer, f"{argument}_internal")
         options[argument], array = adopter.weight(layer, role, values, own)
         stored.append(array)
-    for name in ("filters", "units", "kernel_size", "strides", "padding", "depth_multiplier"):
-        if hasattr(layer, name) and not (is_depthwise and name == "filters"):
+    for name in ARGUMENTS:
+        if hasattr(layer, name) and not (is_depthwise and name in ("filters", "groups")):
             options[name] = getattr(layer, name)
     has_activation = has_own_activation(layer)
     made = getattr(library, class_name)(

@@ -186,6 +186,9 @@ LAYERS: dict[str, Callable[[str], Any]] = {
     "activation": lambda name: conv(name, activation="quantized_relu(4, 1)"),
     "symmetric": lambda name: conv(name, activation="quantized_bits(4, 1, 1, alpha=1)"),
     "hard_tanh": lambda name: conv(name, activation="quantized_tanh(4)"),
+    "grouped": lambda name: qkeras.QConv2D(
+        6, 3, groups=3, bias_quantizer=WIDE, name=name, **KERNEL
+    ),
     "dense_on_pixels": lambda name: qkeras.QDense(
         4, bias_quantizer=WIDE, activation="quantized_relu(6, 2)", name=name, **KERNEL
     ),
