@@ -15,10 +15,11 @@ import numpy as np
 from benchmarks.build import FULL, QUICK
 from benchmarks.measure import Options, run_worker
 from benchmarks.network import IMAGES
-from hwflow.flow import load_keras, quantized_input
 from hwflow.integer_graph import IntegerGraph
+from hwflow.keras_models import load_keras
 from hwflow.quantize.lower import lower
 from hwflow.simulate.fast import FastEngine
+from hwflow.simulate.verify import quantized_input
 
 ROUNDS = 10
 

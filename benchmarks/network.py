@@ -53,12 +53,12 @@ def main(pipe: int, folder: Path, size: int, classes: int) -> None:
     import numpy as np
 
     from benchmarks.stock import CLOCK_PERIOD_NS, PART
-    from hwflow import flow
+    from hwflow import flow, keras_models
     from hwflow.pictures import noise
     from hwflow.sections import Preprocessing
 
     with marks.stage("network"):
-        flow.save_keras(float_model(size, classes), folder / "network.h5")
+        keras_models.save_keras(float_model(size, classes), folder / "network.h5")
         np.save(
             folder / "images.npy",
             noise((size, size, 3), IMAGES, 2, Preprocessing.model_validate({})),

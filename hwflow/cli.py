@@ -190,10 +190,10 @@ def verify(
 @reported
 def check(design: DesignArgument, as_json: JsonOption = False) -> None:
     """Validate a design and summarise its network, without building anything."""
-    from hwflow import flow
+    from hwflow import checking
 
     with working():
-        result = flow.check(design)
+        result = checking.check(design)
     if as_json:
         _print_json({"status": "done", **result})
     else:

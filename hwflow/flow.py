@@ -8,31 +8,26 @@ published only when every step is done: until then the previous one stands.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any
 
 import numpy as np
 
-from hwflow.design import Design, load_design
-from hwflow.errors import DesignError, Fault, MismatchError
+from hwflow.checking import check_names, read_design, require_buildable, simulation_of
+from hwflow.design import Design
 from hwflow.integer_graph import IntegerGraph
-from hwflow.networks import families, load_network
-from hwflow.plan.mapping import Choices, map_graph
+from hwflow.keras_models import load_keras, save_keras
+from hwflow.networks import load_network
+from hwflow.plan.mapping import map_graph
 from hwflow.plan.streams import StreamGraph
+from hwflow.plan.wishes import choices_of, device_of, goal_of
 from hwflow.progress import Progress, SilentProgress
-from hwflow.schema_faults import did_you_mean
-from hwflow.sections import Simulation
 from hwflow.workspace import PlannedFiles, Step, Workspace, disk_errors, json_bytes, package_digest
-
-if TYPE_CHECKING:
-    from hwflow.plan.device import Device
-    from hwflow.plan.steering import Goal
 
 STEPS = ("network", "quantize", "lower", "plan", "hls", "compile", "verify")
 """The steps in their order; a build ends with publishing the project."""
@@ -93,33 +88,6 @@ def build(
         return BuildResult(flow.publish(metrics), metrics)
 
 
-def read_design(path: Path) -> Design:
-    """A design, with the families' own parameters, or the user's model as its file has it, checked.
-
-    Raises:
-        DesignError: with every fault of the design, else of the model's description.
-    """
-    from hwflow.networks.keras_file import require_buildable_file
-
-    design = load_design(path, {name: family.parameters for name, family in families().items()})
-    if design.network.file is not None:
-        require_buildable_file(design.network.file)
-    return design
-
-
-def simulation_of(ap_types: str) -> Simulation:
-    """The section of a design that chooses the headers of ap_int and ap_fixed.
-
-    Raises:
-        DesignError: if there are no such headers.
-    """
-    known = get_args(Simulation.model_fields["ap_types"].annotation)
-    if ap_types not in known:
-        hint = did_you_mean(ap_types, known)
-        raise DesignError(f"--ap-types must be one of {', '.join(known)}, not {ap_types!r}.{hint}")
-    return Simulation.model_validate({"ap_types": ap_types})
-
-
 def integer_graph(
     design_path: Path, output: Path = Path("hls_projects"), progress: Progress | None = None
 ) -> IntegerGraph:
@@ -168,78 +136,6 @@ def _up_to(
         for name in STEPS[: STEPS.index(last) + 1]:
             flow.run(name)
         yield flow
-
-
-def check_names(design: Design, model: Any) -> list[str]:
-    """Checks what a design says of the layers and outputs of its network.
-
-    Returns:
-        Names of the layers that make the outputs, in their order.
-
-    Raises:
-        DesignError: for patterns that name nothing, and heads that an output cannot have.
-    """
-    from hwflow.quantize.float_graph import output_layers
-    from hwflow.quantize.heads import head_faults
-
-    outputs = output_layers(model)
-    shapes = [
-        (name, tuple(tensor.shape[1:])) for name, tensor in zip(outputs, model.outputs, strict=True)
-    ]
-    faults = design.unmatched_patterns((layer.name for layer in model.layers), outputs)
-    faults += head_faults(shapes, design.outputs.for_layer, design.fault)
-    if faults:
-        raise DesignError(faults)
-    return outputs
-
-
-def choices_of(design: Design) -> Choices:
-    """What a design says of the hardware, as the mapping takes it."""
-    from hwflow.plan.folding import DEFAULT_INTERVAL_CYCLES
-
-    hardware = design.hardware
-    goal = goal_of(design)
-    device = device_of(hardware.part)
-
-    def explicit(name: str) -> bool:
-        default = hardware.model_copy(update={"layers": {}}).for_layer(name)
-        return hardware.for_layer(name).reuse_factor != default.reuse_factor
-
-    return Choices(
-        for_layer=hardware.for_layer,
-        explicit=explicit,
-        interval_cycles=(goal and goal.interval_cycles) or DEFAULT_INTERVAL_CYCLES,
-        fastest=hardware.strategy == "latency",
-        uram_initialisable=device is not None and device.uram_initialisable,
-        # a speed that was asked for is reached only with the depths that simulation finds
-        simulate_depths=goal is not None,
-    )
-
-
-def device_of(part: str) -> Device | None:
-    """The device of a part; None where the part exists but its resources are not known."""
-    from hwflow.plan.device import find_device
-
-    try:
-        return find_device(part)
-    except DesignError:
-        return None
-
-
-def goal_of(design: Design) -> Goal | None:
-    """What a design's target asks of a plan, in clock cycles; None where it has no target."""
-    from hwflow.plan.steering import Goal
-
-    hardware = design.hardware
-    target = hardware.target
-    if target is None:
-        return None
-    interval, latency = target.interval_cycles, None
-    if target.frames_per_second is not None:
-        interval = int(1e9 / hardware.clock_period_ns / target.frames_per_second)
-    if target.latency_ms is not None:
-        latency = int(1e6 * target.latency_ms / hardware.clock_period_ns)
-    return Goal(interval, latency, hardware.share)
 
 
 class _Flow:
@@ -458,6 +354,8 @@ class _Flow:
 
     def verification_inputs(self, count: int) -> dict[str, Any]:
         """Raw integers of the verification images, by input tensor."""
+        from hwflow.simulate.verify import quantized_input
+
         return {self.graph.inputs[0]: quantized_input(self.graph, self.images(count))}
 
     def images(self, count: int) -> Any:
@@ -474,7 +372,7 @@ class _Flow:
 
     def verify(self, step: Step) -> None:
         from hwflow.quantize.adopt import is_quantized
-        from hwflow.simulate.verify import verify
+        from hwflow.simulate.verify import quantized_input, require_exact, verify
 
         images = self.images(self.design.verification.count)
         tally, details = verify(
@@ -526,7 +424,9 @@ class _Flow:
                 ],
             }
         if "plan" in self.steps:
-            found["hardware"] = hardware_metrics(self.design, self.streams)
+            from hwflow.plan.figures import plan_metrics
+
+            found["hardware"] = plan_metrics(self.design.hardware, self.streams)
             found |= json.loads(self.output("plan", "figures.json").read_text())
             found["latency"]["per_layer"] = layer_cycles(self.streams.to_json())
             if "hls" in self.steps:
@@ -580,151 +480,11 @@ class _Flow:
         return self.workspace.publish(files, extra)
 
 
-# --- shared with open projects ---------------------------------------------------------------
-
-
-def require_buildable(model: Any, design: Design) -> list[dict[str, Any]]:
-    """Refuses a network that cannot be built, before anything of it is written.
-
-    Args:
-        model: flat Keras or QKeras model.
-        design: of which it is the network.
-
-    Returns:
-        A summary of its layers.
-
-    Raises:
-        DesignError: with every fault of every layer, and the file that they are in.
-    """
-    from hwflow.quantize.adopt import adopt, is_quantized
-    from hwflow.quantize.build import quantize
-    from hwflow.quantize.float_graph import read
-    from hwflow.quantize.lower import lower
-    from hwflow.quantize.summary import layers_of, operations_of
-
-    nothing = np.zeros((1, *model.input_shape[1:]), np.float32)  # formats are chosen later
-    try:
-        if is_quantized(model):
-            made = adopt(model, design.quantization.input, nothing)
-            return operations_of(lower(made, design.name))
-        layers = layers_of(read(model), design.quantization)
-        if design.network.file is not None:  # families are known to be lowered
-            lower(quantize(model, design.quantization, nothing, design.fault), design.name)
-        return layers
-    except DesignError as error:
-        file = str(design.network.file or "")
-        raise DesignError([replace(f, where=f.where or file) for f in error.faults]) from error
-
-
-def hardware_metrics(design: Design, streams: StreamGraph) -> dict[str, Any]:
-    """What the plan alone tells: no estimate of resources."""
-    slowest = max(streams.processes, key=lambda process: process.cycles)
-    return {
-        "backend": design.hardware.backend,
-        "part": design.hardware.part,
-        "processes": len(streams.processes),
-        "multipliers": sum(process.multipliers for process in streams.processes),
-        "stream_bits": streams.stream_bits,
-        "memory_bits": sum(m.size_bits for p in streams.processes for m in p.memories),
-        "longest_schedule_cycles": slowest.cycles,
-        "longest_schedule": slowest.name,
-    }
-
-
-def quantized_input(graph: IntegerGraph, images: Any) -> Any:
-    """Raw integers of preprocessed images, in the input's declared format.
-
-    Args:
-        graph: with one input.
-        images: real values, shape `(N, H, W, C)`.
-
-    Raises:
-        DesignError: for another shape or values that are not finite.
-    """
-    (name,) = graph.inputs
-    tensor = graph.tensors[name]
-    values = np.asarray(images)
-    if values.ndim != 4 or values.shape[1:] != tensor.shape:
-        wanted = ", ".join(map(str, tensor.shape))
-        raise DesignError(f"images must have shape (N, {wanted}), not {values.shape}")
-    try:
-        return tensor.format.quantize(values)
-    except ValueError as error:
-        raise DesignError(f"images: {error}") from error
-
-
-def require_exact(
-    tally: Any,
-    graph: IntegerGraph,
-    streams: StreamGraph,
-    hls: Path,
-    images: Any,
-    reproducer: Path,
-) -> None:
-    """Raises MismatchError where witnesses disagree, with a reproducer if the hardware is wrong."""
-    from hwflow.simulate.reproduce import write_reproducer
-
-    if not tally.first:
-        return
-    order = list(graph.tensors)
-    first = min(tally.first.values(), key=lambda divergence: order.index(divergence.layer))
-    text = str(first)
-    with disk_errors("writing the reproducer"):
-        shutil.rmtree(reproducer, ignore_errors=True)
-        if first.witness == "csim":
-            raw = quantized_input(graph, images)
-            made = write_reproducer(graph, streams, hls, first, raw, reproducer)
-            if made is not None:
-                text += f". Reproduce it alone: make -C {made}"
-    raise MismatchError(text)
-
-
 def write(path: Path, content: bytes) -> None:
     """Writes a step's file; ToolError if the disk refuses."""
     with disk_errors(f"writing {path.name}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keras warns of its own file format and of metrics that were never compiled."""
-    import logging
-    import warnings
-
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def save_keras(model: Any, path: Path) -> None:
-    """Saves a model as HDF5."""
-    with _quiet(), disk_errors(f"writing {path.name}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model.save(str(path), save_format="h5")
-
-
-def load_keras(path: Path) -> Any:
-    """Loads a model that a step saved, QKeras layers included.
-
-    Raises:
-        DesignError: if the file is missing or cannot be read.
-    """
-    from qkeras.utils import load_qmodel
-
-    from hwflow.layers.copies import qkeras_objects
-
-    try:
-        with _quiet():
-            return load_qmodel(str(path), qkeras_objects(), compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DesignError(Fault(str(path), "", f"cannot be read: {error}")) from error
 
 
 def verify(
@@ -755,26 +515,3 @@ def verify(
     from hwflow.project import Project
 
     return Project(project).verify(images=images, count=count, ap_types=ap_types, progress=progress)
-
-
-def check(design_path: Path) -> dict[str, Any]:
-    """A summary of a design: its layers, shapes, parameters, MACs and bits; nothing is written.
-
-    Raises:
-        DesignError: if the design, or its network, cannot be built.
-    """
-    design = read_design(design_path)
-    network = load_network(design)
-    check_names(design, network.model)
-    layers = require_buildable(network.model, design)
-    return {
-        "design": design.name,
-        "network": network.source,
-        "input_shape": [int(size) for size in network.model.input_shape[1:]],
-        "layers": layers,
-        "parameters": network.parameters_count,
-        "macs": sum(layer["macs"] for layer in layers),
-        "weight_bits": sum(layer["weight_bits"] for layer in layers),
-        "backend": design.hardware.backend,
-        "part": design.hardware.part,
-    }

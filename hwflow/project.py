@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hwflow.checking import simulation_of
 from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import IntArray
-from hwflow.flow import load_keras, quantized_input, require_exact, simulation_of
 from hwflow.integer_graph import IntegerGraph
+from hwflow.keras_models import load_keras
 from hwflow.plan.streams import StreamGraph
 from hwflow.progress import Progress, SilentProgress
 from hwflow.sections import Preprocessing, Simulation, Verification
+from hwflow.simulate.verify import quantized_input, require_exact
 
 if TYPE_CHECKING:
     from hwflow.simulate.fast import FastEngine

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from hwflow.errors import DesignError, Fault, ToolError
 from hwflow.evaluate.figures import has_tie, top_classes
-from hwflow.flow import load_keras
+from hwflow.keras_models import load_keras
 from hwflow.pictures import PixelArray, normalized, read_pixels
 from hwflow.project import Project
 from hwflow.quantize.inference import predict

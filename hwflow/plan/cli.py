@@ -45,10 +45,12 @@ def plan(
 ) -> None:
     """Choose folds, multipliers and memories for a device, and estimate size and speed."""
     from hwflow import flow
+    from hwflow.checking import read_design
     from hwflow.errors import DesignError, Fault
     from hwflow.plan import planner
     from hwflow.plan.device import find_device, load_devices
     from hwflow.plan.steering import Goal, for_devices, plan_for
+    from hwflow.plan.wishes import choices_of, goal_of
     from hwflow.progress import RichProgress
 
     targets = {
@@ -64,12 +66,12 @@ def plan(
         raise DesignError(Fault("", "target", f"--latency-ms must be above 0, not {latency_ms}"))
     if part is not None and all_parts:
         raise DesignError(Fault("", "part", "give --part or --all-parts, not both"))
-    read = flow.read_design(design)
+    read = read_design(design)
     clock = read.hardware.clock_period_ns
     devices = (
         list(load_devices().values()) if all_parts else [find_device(part or read.hardware.part)]
     )
-    goal = flow.goal_of(read) or Goal(share=read.hardware.share)
+    goal = goal_of(read) or Goal(share=read.hardware.share)
     if given:
         if frames_per_second is not None:
             interval = planner.interval_of(frames_per_second, clock)
@@ -78,7 +80,7 @@ def plan(
     if share is not None:
         goal = dataclasses.replace(goal, share=share)
     graph = flow.integer_graph(design, output, RichProgress())
-    choices = flow.choices_of(read)
+    choices = choices_of(read)
     if not all_parts:
         (device,) = devices
         said_of = dataclasses.replace(choices, uram_initialisable=device.uram_initialisable)

@@ -9,6 +9,7 @@ from hwflow.plan import cost
 from hwflow.plan.dataflow import simulate
 from hwflow.plan.fit import fit
 from hwflow.plan.streams import StreamGraph
+from hwflow.sections import Hardware
 
 
 def figures(graph: StreamGraph, part: str, clock_period_ns: float) -> dict[str, Any]:
@@ -45,4 +46,19 @@ def figures(graph: StreamGraph, part: str, clock_period_ns: float) -> dict[str, 
             "frames_per_second": 1e9 / (clock_period_ns * interval),
             "bottleneck": slowest.layer,
         },
+    }
+
+
+def plan_metrics(hardware: Hardware, streams: StreamGraph) -> dict[str, Any]:
+    """What the plan alone tells: no estimate of resources."""
+    slowest = max(streams.processes, key=lambda process: process.cycles)
+    return {
+        "backend": hardware.backend,
+        "part": hardware.part,
+        "processes": len(streams.processes),
+        "multipliers": sum(process.multipliers for process in streams.processes),
+        "stream_bits": streams.stream_bits,
+        "memory_bits": sum(m.size_bits for p in streams.processes for m in p.memories),
+        "longest_schedule_cycles": slowest.cycles,
+        "longest_schedule": slowest.name,
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hwflow.errors import DesignError, MismatchError
 from hwflow.fixed_point import IntArray
 from hwflow.integer_graph import IntegerGraph
 from hwflow.pictures import batches
+from hwflow.plan.streams import StreamGraph
 from hwflow.simulate import keras_reference
 from hwflow.simulate.compare import Tally, compare
 from hwflow.simulate.csim import Simulator, simulate
 from hwflow.simulate.fast import FastEngine
+from hwflow.simulate.reproduce import write_reproducer
+from hwflow.workspace import disk_errors
 
 BATCH = 2
 """The most images in memory at a time: 100 MB an image of SqueezeNet, 15 GB of EfficientNet-B7."""
@@ -169,3 +174,49 @@ def _note(
     for image in array:
         content = np.ascontiguousarray(image, "<i8").tobytes()
         digests[name].append(hashlib.sha256(content).hexdigest())
+
+
+def quantized_input(graph: IntegerGraph, images: Any) -> Any:
+    """Raw integers of preprocessed images, in the input's declared format.
+
+    Args:
+        graph: with one input.
+        images: real values, shape `(N, H, W, C)`.
+
+    Raises:
+        DesignError: for another shape or values that are not finite.
+    """
+    (name,) = graph.inputs
+    tensor = graph.tensors[name]
+    values = np.asarray(images)
+    if values.ndim != 4 or values.shape[1:] != tensor.shape:
+        wanted = ", ".join(map(str, tensor.shape))
+        raise DesignError(f"images must have shape (N, {wanted}), not {values.shape}")
+    try:
+        return tensor.format.quantize(values)
+    except ValueError as error:
+        raise DesignError(f"images: {error}") from error
+
+
+def require_exact(
+    tally: Any,
+    graph: IntegerGraph,
+    streams: StreamGraph,
+    hls: Path,
+    images: Any,
+    reproducer: Path,
+) -> None:
+    """Raises MismatchError where witnesses disagree, with a reproducer if the hardware is wrong."""
+    if not tally.first:
+        return
+    order = list(graph.tensors)
+    first = min(tally.first.values(), key=lambda divergence: order.index(divergence.layer))
+    text = str(first)
+    with disk_errors("writing the reproducer"):
+        shutil.rmtree(reproducer, ignore_errors=True)
+        if first.witness == "csim":
+            raw = quantized_input(graph, images)
+            made = write_reproducer(graph, streams, hls, first, raw, reproducer)
+            if made is not None:
+                text += f". Reproduce it alone: make -C {made}"
+    raise MismatchError(text)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwflow import flow
+from hwflow import flow, keras_models
 from hwflow.simulate import csim
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +128,6 @@ def tiny(shared: Path) -> Built:
         fcntl.flock(lock, fcntl.LOCK_EX)
         design = folder / "tiny.yaml"
         if not design.exists():
-            flow.save_keras(tiny_network(), folder / "tiny.h5")
+            keras_models.save_keras(tiny_network(), folder / "tiny.h5")
             design.write_text(TINY)
     return built(design, folder / "projects", "tiny")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hwflow import flow
+from hwflow import keras_models
 from hwflow.cli import app
 from hwflow.errors import DesignError, ToolError
 from tests.flow.conftest import TINY, Built, tiny_network
@@ -23,7 +23,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a float network, and one of another network's weights."""
     folder = tmp_path_factory.mktemp("network")
     model = tiny_network()
-    flow.save_keras(model, folder / "tiny.h5")
+    keras_models.save_keras(model, folder / "tiny.h5")
     np.savez(folder / "weights.npz", **{v.name.split(":")[0]: v.numpy() for v in model.weights})
     return folder
 

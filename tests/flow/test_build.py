@@ -25,6 +25,7 @@ from hwflow.integer_graph import IntegerGraph
 from hwflow.progress import SilentProgress
 from hwflow.project import Project
 from hwflow.simulate import csim
+from hwflow.simulate.verify import quantized_input
 from hwflow.workspace import check_project, file_digest
 from tests.flow.conftest import Built
 
@@ -262,7 +263,7 @@ def test_heads_are_built_and_predicted_by_all_witnesses(tiny: Built, tmp_path: P
         for name, values in project.predict(images, witness=witness).integers.items():
             np.testing.assert_array_equal(values, expected[name], err_msg=f"{witness} {name}")
     logits = project.graph.evaluate(
-        {project.graph.inputs[0]: flow.quantized_input(project.graph, images)}
+        {project.graph.inputs[0]: quantized_input(project.graph, images)}
     )["mean_quantized"]
     for pixel, indices, values in zip(logits, *expected.values(), strict=True):
         order = sorted(range(4), key=lambda c: (-pixel[0, 0, c], c))[:2]

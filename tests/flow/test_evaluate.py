@@ -20,7 +20,7 @@ from PIL import Image
 from hwflow.errors import DesignError, ToolError
 from hwflow.evaluate import batch as batches
 from hwflow.evaluate.run import evaluate
-from hwflow.flow import load_keras
+from hwflow.keras_models import load_keras
 from hwflow.pictures import read_pictures
 from hwflow.progress import SilentProgress
 from hwflow.project import Project

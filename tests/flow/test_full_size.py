@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.measure import run_worker
 from hwflow import flow
+from hwflow.checking import read_design
 from tests.support.data import data_path
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ def test_every_shipped_design_is_exact(name: str, tmp_path: Path) -> None:
     path = ROOT / "designs" / f"{name}.yaml"
     result = flow.build(path, tmp_path)
     values = 0 if name in SMALL else 2_000_000
-    require_exact(result.metrics, flow.read_design(path).verification.count, values)
+    require_exact(result.metrics, read_design(path).verification.count, values)
     published = json.loads((result.project / "metrics.json").read_text())
     assert published == result.metrics
 

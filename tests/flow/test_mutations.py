@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hwflow import flow
+from hwflow import keras_models
 from hwflow.cli import app
 from hwflow.errors import MismatchError
 from hwflow.hls import emit
@@ -184,12 +184,12 @@ def expected_value(graph: IntegerGraph, images: Path, image: int, layer: str, pl
 def test_a_changed_weight_of_the_model_is_found(tiny: Built, tmp_path: Path, images: Path) -> None:
     made = tiny.copied(tmp_path / "spoiled", workspace=False)
     path = made.project / "model" / "quantized.h5"
-    model = flow.load_keras(path)
+    model = keras_models.load_keras(path)
     layer = model.get_layer("pointwise")
     kernel, bias = layer.get_weights()
     kernel[0, 0, 2, 1] += 0.5
     layer.set_weights([kernel, bias])
-    flow.save_keras(model, path)
+    keras_models.save_keras(model, path)
     found = divergence(made.project, images)
     assert found["witness"] == "keras"
     assert found["layer"] == "pointwise"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hwflow import flow
+from hwflow import flow, keras_models
 from hwflow.cli import app
 from hwflow.errors import MismatchError
 from hwflow.project import Project
@@ -39,7 +39,7 @@ def designed(folder: Path, model: Any, text: str = DESIGN) -> Path:
         for weights in model.weights:
             low = 0.3 if "variance" in weights.name else -0.5
             weights.assign(rng.uniform(low, 0.8, weights.shape))
-        flow.save_keras(model, file)
+        keras_models.save_keras(model, file)
     path = folder / "theirs.yaml"
     path.write_text(text.replace("FILE", str(file)))
     return path

@@ -7,8 +7,8 @@ import pytest
 
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, Overflow
-from hwflow.flow import save_keras
 from hwflow.integer_graph import IntegerGraph
+from hwflow.keras_models import save_keras
 from hwflow.layers.base import Rectification, same_padding
 from hwflow.layers.elementwise import FUNCTIONS
 from hwflow.networks.blocks import hard_swish

@@ -149,7 +149,7 @@ print(json.dumps({"outputs": np.asarray(outputs, np.float64).ravel().tolist(),
 def test_qkeras_alone_loads_the_model_and_gives_the_same_outputs(tmp_path: Path) -> None:
     import keras
 
-    from hwflow.flow import save_keras
+    from hwflow.keras_models import save_keras
 
     layers = keras.layers
     x = image = keras.Input((8, 8, 3), name="image")
