@@ -54,7 +54,7 @@ CHECKED = {
 
 
 class Flow(ModuleType):
-    """Stands in for hwflow.flow: records calls, and does what it is told."""
+    """Stands in for hwflow.flow and hwflow.checking: records calls, and does what it is told."""
 
     STEPS = ("load", "quantize", "verify")
 
@@ -87,8 +87,9 @@ class Flow(ModuleType):
 @pytest.fixture
 def flow(monkeypatch: pytest.MonkeyPatch) -> Flow:
     fake = Flow()
-    monkeypatch.setitem(sys.modules, "hwflow.flow", fake)
-    monkeypatch.setattr(hwflow, "flow", fake, raising=False)
+    for module in ("flow", "checking"):
+        monkeypatch.setitem(sys.modules, f"hwflow.{module}", fake)
+        monkeypatch.setattr(hwflow, module, fake, raising=False)
     return fake
 
 
