@@ -104,7 +104,9 @@ class Results:
         vendor = metrics.get("vendor", {})
         found: dict[str, dict[str, int]] = {"csynth": {}, "vivado": {}}
         for name, figure in vendor.get("figures", {}).items():
-            found.get(_column(figure.get("stage", "")), {})[name] = figure["value"]
+            stage = figure.get("stage", "")
+            if not _is_bound(stage, name):
+                found.get(_column(stage), {})[name] = figure["value"]
         for report in vendor.get("reports", ()):
             column = _column(report.get("stage", ""))
             if column and report.get("top", design) == design:
@@ -120,6 +122,11 @@ class Results:
             layers.get("csynth", {}),
             next((layers[stage] for stage in _VIVADO_STAGES if layers.get(stage)), {}),
         )
+
+
+def _is_bound(stage: str, figure: str) -> bool:
+    """Whether a figure is no result but a bound: layers synthesized alone, one after the other."""
+    return stage == "csynth_per_layer" and figure == "latency_cycles"
 
 
 def _column(stage: str) -> str:
@@ -248,7 +255,8 @@ def _factors(
     found: dict[str, Mapping[str, float]] = {}
     for stage in stages:
         for name, factor in factors.get(stage, {}).items():
-            found.setdefault(name, factor)
+            if not _is_bound(stage, name):
+                found.setdefault(name, factor)
     return found
 
 

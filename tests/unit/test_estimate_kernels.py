@@ -129,6 +129,20 @@ def test_earlier_results_recalibrate_and_say_so() -> None:
     assert given.whole.figures["lut"].value == 1200  # a result is not recalibrated
 
 
+def test_layers_one_after_the_other_only_bound_the_latency() -> None:
+    stage = "csynth_per_layer"
+    figures = {
+        name: {"value": value, "source": "csynth", "stage": stage}
+        for name, value in (("latency_cycles", 999), ("lut", 1500))
+    }
+    rows = (f"a,,{stage},t,p,latency_cycles,100,999", f"a,,{stage},t,p,lut,100,110")
+    found = made(Results.of_metrics({"vendor": {"figures": figures}}, "net"), rows)
+    assert found.whole.value("lut") == 1500
+    latency = found.whole.figures["latency_cycles"]
+    assert (latency.value, latency.source) == (120, Source.RULE)
+    assert [note.split()[0] for note in found.notes] == ["lut"]
+
+
 def test_a_table_grows_by_what_it_does_not_hold(tmp_path: Path) -> None:
     path = tmp_path / "recalibration.csv"
     names = ("design", "layer", "stage", "tool", "part", "figure", "estimate", "actual")
