@@ -42,6 +42,8 @@ def predictions(layers: list[dict[str, Any]]) -> list[dict[str, float]]:
             activation`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if hasattr(os, "RTLD_DEEPBIND"):  # TensorFlow and PyTorch each bring an LLVM of their own
+        sys.setdlopenflags(os.RTLD_NOW | os.RTLD_DEEPBIND)
     from rule4ml.models.wrappers import (  # type: ignore[import-not-found,unused-ignore]  # isort: skip
         MultiModelWrapper,
     )
