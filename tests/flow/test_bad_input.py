@@ -225,7 +225,7 @@ def test_code_that_does_not_compile(tiny: Built, tmp_path: Path) -> None:
     project = tiny.copied(tmp_path, workspace=False).project
     layer = project / "hls" / "firmware" / "layers" / "pool.cpp"
     layer.write_text("#error this layer is spoiled\n")
-    texts = ("compiling pool.cpp", "this layer is spoiled")
+    texts = ("compiling layer pool (pool.cpp)", "this layer is spoiled")
     refused("verify", project, code=ToolError.exit_code, texts=texts)
 
 
