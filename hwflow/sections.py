@@ -7,13 +7,15 @@ Each value is checked here by itself; what takes two of them, or the disk, is ch
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hwflow import presets
 
 NAME_PATTERN = r"[a-z](_?[a-z0-9])*"
 NAME_LENGTH = 64
@@ -43,6 +45,11 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 ReuseFactor = Annotated[int, Field(ge=1, le=1 << 30)]
+Role = Literal["depthwise", "first", "last"]
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = Literal[presets.NAMES]
 Storage = Literal["auto", "lut", "bram", "uram"]
 Multiplier = Literal["auto", "lut", "dsp", "dsp_pair"]
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1, max_length=4)]
@@ -119,6 +126,33 @@ class Format(Section):
     )
 
 
+class WeightFormat(Format):
+    """The same for weights: their values, their scales, and what is done to them before."""
+
+    values: Literal["linear", "ternary", "binary", "powers_of_two"] = Field(
+        default="linear",
+        description="linear: every integer of the width. ternary: -1, 0, 1 (width 2). binary: -1, "
+        "1 (width 1). powers_of_two: plus or minus a power of two, `width` bits of sign and "
+        "exponent.",
+    )
+    scale: Literal["channel", "tensor"] = Field(
+        default="channel",
+        description="channel: each output channel has a power of two of its own by which its "
+        "weights are scaled. tensor: one serves a whole layer; so it is wherever integer_bits are "
+        "given, and for powers_of_two.",
+    )
+    curve: Literal["none", "tanh"] = Field(
+        default="none", description="tanh: DoReFa's normalisation, before quantization."
+    )
+    density: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Share of a layer's weights that is left, the largest; the others become 0.",
+    )
+    shared: Annotated[int, Field(ge=2, le=1 << 16)] | None = Field(
+        default=None, description="Most different weights of a layer, found by k-means."
+    )
+
+
 class BiasFormat(Format):
     """The same for biases, which are wider by default."""
 
@@ -134,10 +168,14 @@ class PartialFormat(Section):
     )
 
 
+class PartialWeightFormat(WeightFormat):
+    """The same for weights."""
+
+
 class PartialLayer(Section):
     """The formats of the layers that a pattern names, as far as they differ."""
 
-    weights: PartialFormat | None = None
+    weights: PartialWeightFormat | None = None
     activations: PartialFormat | None = None
     biases: PartialFormat | None = None
 
@@ -152,7 +190,7 @@ class LayerQuantization:
         biases: of its biases.
     """
 
-    weights: Format
+    weights: WeightFormat
     activations: Format
     biases: Format
 
@@ -160,21 +198,48 @@ class LayerQuantization:
 class Quantization(Section):
     """Widths and binary points, by default and by layer."""
 
-    weights: Format = Field(Format(), description="Weights of every layer.")
+    preset: PresetName | None = Field(
+        None,
+        description="A scheme by name; the keys given beside it are laid over its own, one by one.",
+    )
+    weights: WeightFormat = Field(WeightFormat(), description="Weights of every layer.")
     activations: Format = Field(Format(), description="Outputs of every layer.")
     biases: BiasFormat = Field(BiasFormat(), description="Biases of every layer.")
     input: Format = Field(Format(), description="The network's input.")
     rounding: Literal["half_even"] = Field(
         "half_even", description="Nearest, ties to even: what QKeras does."
     )
+    depthwise: PartialLayer = Field(
+        PartialLayer(), description="What depthwise convolutions have otherwise."
+    )
+    first: PartialLayer = Field(
+        PartialLayer(), description="What the first layer with weights has otherwise."
+    )
+    last: PartialLayer = Field(
+        PartialLayer(), description="What the last layer with weights has otherwise."
+    )
     layers: dict[str, PartialLayer] = Field(
         {}, description="By layer name or pattern (`fire*`); later ones override earlier ones."
     )
 
-    def for_layer(self, name: str) -> LayerQuantization:
-        """The formats of a layer: the defaults, overridden field by field."""
+    @model_validator(mode="before")
+    @classmethod
+    def _over_its_preset(cls, data: Any) -> Any:
+        name = data.get("preset") if isinstance(data, Mapping) else None
+        if not isinstance(name, str) or name not in presets.NAMES:
+            return data
+        return presets.laid_over(presets.preset(name).quantization, data)
+
+    def for_layer(self, name: str, roles: Iterable[Role] = ()) -> LayerQuantization:
+        """The formats of a layer: the defaults, overridden field by field.
+
+        Args:
+            name: of the layer.
+            roles: that it has in its network, the more particular one later.
+        """
         result = LayerQuantization(self.weights, self.activations, self.biases)
-        for partial in _matching(self.layers, name):
+        partials: list[PartialLayer] = [getattr(self, role) for role in roles]
+        for partial in [*partials, *_matching(self.layers, name)]:
             for kind in ("weights", "activations", "biases"):
                 change = getattr(partial, kind)
                 if change is not None:

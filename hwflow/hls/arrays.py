@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
 from hwflow.hls import packing
@@ -182,19 +180,24 @@ def _weights(process: Process, streams: Mapping[str, Stream], backend: str) -> A
         rows = packing.depthwise_weight_rows(operation, pe)
     else:
         rows = packing.weight_rows(operation, pe, process.settings["simd"])
-    packed = packing.pack_rows(rows, packing.weight_width(process.weight_format))
+    packed = packing.pack_rows(rows, process.settings["weight_width"])
     rom, bias_rom = process.memories
     if packed.shape[0] != rom.words:
         raise DesignError(
             f"{process.name}: {packed.shape[0]} words of weights, planned {rom.words}"
         )
     weights, biases = f"{process.name}_weights", f"{process.name}_biases"
+    shift_bits = process.settings["shift_bits"]
+    rows_of = "in the unit of the accumulator"
+    if shift_bits:
+        rows_of += f", above the {shift_bits} bits of a channel's shift"
+    constants = packing.with_shifts(process.biases, process.channel_shifts, shift_bits)
     text = (
         f"// Constants of {process.name}: {rows.shape[1]} weights of "
         f"{process.weight_format} a word, one word a cycle.\n"
         f"{packing.array_text(weights, packed)}\n"
-        f"// One row for each fold of the output channels, in the unit of the accumulator.\n"
-        f"{packing.array_text(biases, packing.bias_rows(np.asarray(process.biases), pe))}"
+        f"// One row for each fold of the output channels, {rows_of}.\n"
+        f"{packing.array_text(biases, packing.bias_rows(constants, pe))}"
     )
     lines = (
         f"    // {rom.words} words of {rom.width_bits} bits",

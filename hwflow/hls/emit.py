@@ -140,8 +140,6 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
         table = packing.narrowest(process.constants["table"])
         types.append(("values_t", packing.cpp_type(table)))
     settings = dict(process.settings)
-    if process.weight_format is not None:
-        settings["weight_width"] = packing.weight_width(process.weight_format)
     called = ports
     if process.kernel in JOINS:  # however many inputs there are, the output comes first
         settings = {name: settings[name] for name in ("pixels", "channels", "lanes")}

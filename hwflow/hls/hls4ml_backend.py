@@ -330,7 +330,9 @@ def _is_split(name: str, graph: IntegerGraph, model: Any) -> bool:
 def _weight_faults(node: Any, operation: Conv2D, graph: IntegerGraph) -> list[Fault]:
     unit = graph.tensors[operation.name].format
     expected: Mapping[str, Any] = {
-        "weight": operation.weight_format.to_float(operation.weights),
+        "weight": operation.weight_format.to_float(operation.weights)
+        * 2.0**operation.shifts
+        * 2.0**-operation.product_shift,
         "bias": unit.to_float(operation.biases),
     }
     faults = []

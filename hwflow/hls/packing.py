@@ -98,16 +98,32 @@ def bias_rows(biases: npt.NDArray[np.int64], pe: int) -> NativeArray:
     return rows.astype(np.int32)
 
 
-def weight_width(weight_format: FixedPoint) -> int:
-    """The bits of a weight in memory; the kernels take it as signed."""
-    return weight_format.width + (not weight_format.signed)
+def with_shifts(
+    biases: npt.NDArray[np.int64], shifts: npt.NDArray[np.int64] | None, shift_bits: int
+) -> npt.NDArray[np.int64]:
+    """Biases with the shifts of their channels' products in the lowest bits.
+
+    Args:
+        biases: shape `(Cout,)`.
+        shifts: of the same shape, or nothing.
+        shift_bits: of a shift; 0 if there is nothing.
+
+    Raises:
+        DesignError: if a bias and its shift do not fit in 64 bits.
+    """
+    if shifts is None:
+        return biases
+    if int(np.max(np.abs(biases), initial=0)) >= 1 << (63 - shift_bits):
+        raise DesignError(f"a bias needs more than {64 - shift_bits} bits beside its shift")
+    return (biases << shift_bits) | shifts
 
 
 def pack_rows(rows: npt.NDArray[np.int64], width: int) -> NativeArray:
     """Rows of weights as native integers.
 
     Args:
-        rows: signed integers of `width` bits, shape `(folds, lanes)`.
+        rows: signed integers of `width` bits, shape `(folds, lanes)`; for a width of 1, of -1 and
+            1, of which the sign is kept.
         width: 1 to 32.
 
     Returns:
@@ -120,8 +136,9 @@ def pack_rows(rows: npt.NDArray[np.int64], width: int) -> NativeArray:
     """
     if not 1 <= width <= 32:
         raise DesignError(f"a weight in memory has from 1 to 32 bits, not {width}")
-    low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
-    if rows.size and (rows.min() < low or rows.max() > high):
+    low, high = (-1, 1) if width == 1 else (-(1 << (width - 1)), (1 << (width - 1)) - 1)
+    fits = width > 1 or np.all(rows != 0)
+    if rows.size and (rows.min() < low or rows.max() > high or not fits):
         raise DesignError(
             f"weights from {rows.min()} to {rows.max()} do not fit in {width} bits: {low} to {high}"
         )
@@ -130,6 +147,8 @@ def pack_rows(rows: npt.NDArray[np.int64], width: int) -> NativeArray:
     folds, lanes = rows.shape
     chunk = word_bits(width, lanes)
     words = -(-lanes * width // chunk)
+    if width == 1:
+        rows = (rows < 0).astype(np.int64)
     raw = np.ascontiguousarray(rows.astype("<u4")).view(np.uint8).reshape(folds, lanes, 4)
     bits = np.unpackbits(raw, axis=2, bitorder="little")[:, :, :width].reshape(folds, -1)
     padded = np.zeros((folds, words * chunk), np.uint8)

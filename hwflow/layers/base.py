@@ -77,6 +77,35 @@ class Expression:
     evaluate: Callable[[Any], Any]
 
 
+@dataclass(frozen=True)
+class RawWeights:
+    """Quantized weights: each is worth `values * 2**shifts` units of the format.
+
+    Attributes:
+        values: raw integers.
+        format: of the values where the shift is 0.
+        shifts: shape of `values`, 0 or more and 0 somewhere; or nothing, if all are 0.
+    """
+
+    values: IntArray
+    format: FixedPoint
+    shifts: IntArray | None = None
+
+    @property
+    def aligned(self) -> IntArray:
+        """The raw integers in the unit of the format."""
+        return self.values if self.shifts is None else self.values << self.shifts
+
+    def to_float(self) -> npt.NDArray[np.float64]:
+        """The real values."""
+        return self.format.to_float(self.aligned)
+
+    def reshaped(self, *shape: int) -> RawWeights:
+        """The same in another shape."""
+        shifts = None if self.shifts is None else self.shifts.reshape(shape)
+        return RawWeights(self.values.reshape(shape), self.format, shifts)
+
+
 class QuantizedBuilder(Protocol):
     """Hands a layer kind what it needs to add itself to the QKeras model."""
 
@@ -108,8 +137,8 @@ class LoweringContext(Protocol):
     def computes(self, quantizer: Any) -> bool:
         """Whether a QKeras quantizer does more than round: a table holds its results."""
 
-    def raw_weights(self, layer: Any, role: str) -> tuple[IntArray, FixedPoint]:
-        """A layer's quantized kernel or bias as raw integers, with its format."""
+    def raw_weights(self, layer: Any, role: str) -> RawWeights:
+        """A layer's quantized kernel or bias."""
 
     def take_padding(self, name: str) -> tuple[str, Padding]:
         """The tensor below a ZeroPadding2D layer and its padding (zeros if there is none)."""
@@ -154,6 +183,7 @@ class LayerKind:
         weights: roles of its weights, in the order in which Keras stores them.
         parsed_by_hls4ml: whether hls4ml's own parser understands its quantized layers in full; of
             others it is told their place and their shape alone.
+        channel_axes: how many of the kernel's last axes count its output channels.
         check: returns what about a float node cannot be built, or nothing.
         quantize: adds the layer to the QKeras model: (node, input tensors, builder) -> tensor.
         lower: adds the operations of a QKeras layer: (layer, input names, context) -> name.
@@ -169,6 +199,7 @@ class LayerKind:
     reads_quantized: bool = False
     weights: tuple[str, ...] = ()
     parsed_by_hls4ml: bool = True
+    channel_axes: int = 1
     check: Callable[[FloatNode], str | None] = field(default=lambda node: None)
 
     def computes_in(self, node: FloatNode) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from hwflow.errors import DesignError
-from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.layers.base import (
     FloatNode,
     LayerKind,
     LoweringContext,
     QuantizedBuilder,
+    RawWeights,
     added_padding,
     layer_padding,
     pair,
@@ -51,9 +51,9 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
     refuse_dilation(layer)
-    weights, weight_format = context.raw_weights(layer, "kernel")
+    weights = context.raw_weights(layer, "kernel")
     groups = int(getattr(layer, "groups", 1))
-    return lower_convolution(layer, inputs, context, weights, weight_format, groups)
+    return lower_convolution(layer, inputs, context, weights, groups)
 
 
 def refuse_dilation(layer: Any) -> None:
@@ -70,8 +70,7 @@ def lower_convolution(
     layer: Any,
     inputs: Sequence[str],
     context: LoweringContext,
-    weights: IntArray,
-    weight_format: FixedPoint,
+    weights: RawWeights,
     groups: int,
 ) -> str:
     """Adds the convolution of a QKeras layer, and its own activation if it has one.
@@ -80,9 +79,11 @@ def lower_convolution(
         layer: QConv2D, QDepthwiseConv2D, or QDense (a window over the whole input).
         inputs: its one input.
         context: where operations go.
-        weights: raw integers, shape `(kh, kw, Cin / groups, Cout)`.
-        weight_format: of `weights`.
+        weights: of shape `(kh, kw, Cin / groups, Cout)`.
         groups: number of channel groups.
+
+    Raises:
+        DesignError: if the scale of the weights differs within an output channel.
     """
     source, padding = context.take_padding(inputs[0])
     tensor = context.tensor(source)
@@ -90,27 +91,37 @@ def lower_convolution(
     top, bottom, left, right = padding
     height, width, _ = tensor.shape
     padded = (height + top + bottom, width + left + right)
-    own = layer_padding(layer, padded, (weights.shape[0], weights.shape[1]), strides)
-    product_fraction = tensor.format.fraction_bits + weight_format.fraction_bits
-    biases = np.zeros(weights.shape[3], np.int64)
+    shape = weights.values.shape
+    own = layer_padding(layer, padded, (shape[0], shape[1]), strides)
+    product_fraction = tensor.format.fraction_bits + weights.format.fraction_bits
+    biases = np.zeros(shape[3], np.int64)
     product_shift = 0
     if layer.use_bias:
-        biases, bias_format = context.raw_weights(layer, "bias")
-        product_shift = max(0, bias_format.fraction_bits - product_fraction)
-        biases = biases << max(0, product_fraction - bias_format.fraction_bits)
+        bias = context.raw_weights(layer, "bias")
+        product_shift = max(0, bias.format.fraction_bits - product_fraction)
+        biases = bias.aligned << max(0, product_fraction - bias.format.fraction_bits)
+    channel_shifts = None
+    if weights.shifts is not None:
+        channel_shifts = weights.shifts[0, 0, 0]
+        if np.any(weights.shifts != channel_shifts):
+            raise DesignError(
+                f"the kernel of layer {layer.name!r}: alpha must be the same throughout an output "
+                "channel"
+            )
     activation = getattr(layer, "activation", None)
     has_activation = activation is not None and getattr(activation, "__name__", "") != "linear"
     name = context.add(
         Conv2D(
             f"{layer.name}_accumulator" if has_activation else layer.name,
             (source,),
-            weights=weights,
+            weights=weights.values,
             biases=biases,
-            weight_format=weight_format,
+            weight_format=weights.format,
             strides=strides,
             padding=added_padding(padding, own),
             groups=groups,
             product_shift=product_shift,
+            channel_shifts=channel_shifts,
         )
     )
     if not has_activation:

@@ -26,10 +26,10 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
-    weights, weight_format = context.raw_weights(layer, "kernel")
+    weights = context.raw_weights(layer, "kernel")
     height, width, channels = context.tensor(inputs[0]).shape
-    weights = weights.reshape(height, width, channels, -1)
-    return lower_convolution(layer, inputs, context, weights, weight_format, groups=1)
+    weights = weights.reshaped(height, width, channels, -1)
+    return lower_convolution(layer, inputs, context, weights, groups=1)
 
 
 KIND = LayerKind(

@@ -38,10 +38,10 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
     refuse_dilation(layer)
-    weights, weight_format = context.raw_weights(layer, "depthwise_kernel")
-    height, width, channels, multiplier = weights.shape
-    weights = weights.reshape(height, width, 1, channels * multiplier)
-    return lower_convolution(layer, inputs, context, weights, weight_format, groups=channels)
+    weights = context.raw_weights(layer, "depthwise_kernel")
+    height, width, channels, multiplier = weights.values.shape
+    weights = weights.reshaped(height, width, 1, channels * multiplier)
+    return lower_convolution(layer, inputs, context, weights, groups=channels)
 
 
 KIND = LayerKind(
@@ -52,5 +52,6 @@ KIND = LayerKind(
     lower=_lower,
     computes=True,
     weights=("kernel", "bias"),
+    channel_axes=2,
     check=_check,
 )

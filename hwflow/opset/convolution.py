@@ -12,10 +12,13 @@ from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.opset.base import Interval, Operation, Shape, Tensor, require_int64
 from hwflow.opset.windows import Padding, window_count, windows
 
+LARGEST_SHIFT = 62
+"""No product can be shifted further within 64 bits."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conv2D(Operation):
-    """Convolution with bias: `(sum of weight * input) * 2**product_shift + bias`.
+    """Convolution with bias: `(sum of weight * input) * 2**shifts[c] + biases[c]` in channel c.
 
     Depthwise and grouped layers have `groups > 1`; a dense layer is a 1x1 convolution of one pixel.
     Input channel group `g` feeds output channels `g * Cout / groups` onward.
@@ -28,6 +31,8 @@ class Conv2D(Operation):
         padding: zeros around the input.
         groups: number of channel groups.
         product_shift: bits by which the bias's unit is finer than the products'.
+        channel_shifts: bits by which an output channel's weights are coarser than
+            `weight_format` says, shape `(Cout,)`; or nothing, if none are.
     """
 
     weights: npt.NDArray[np.int64]
@@ -37,7 +42,26 @@ class Conv2D(Operation):
     padding: Padding = (0, 0, 0, 0)
     groups: int = 1
     product_shift: int = 0
+    channel_shifts: npt.NDArray[np.int64] | None = None
     kind: ClassVar[str] = "conv2d"
+
+    @property
+    def shifts(self) -> IntArray:
+        """Bits by which the products of each output channel are shifted, shape `(Cout,)`."""
+        by_channel = 0 if self.channel_shifts is None else self.channel_shifts
+        return np.full(self.weights.shape[3], self.product_shift, np.int64) + by_channel
+
+    @property
+    def shift_bits(self) -> int:
+        """Bits that tell a channel's own shift; 0 if no channel has one."""
+        return 0 if self.channel_shifts is None else int(self.channel_shifts.max()).bit_length()
+
+    @property
+    def weight_width(self) -> int:
+        """Bits of a weight in memory, as a signed integer; 1 where all are -1 or 1."""
+        if np.all(np.abs(self.weights) == 1):
+            return 1
+        return max(2, self.weight_format.width + (not self.weight_format.signed))
 
     def output_shape(self, *shapes: Shape) -> Shape:
         ((height, width, channels),) = shapes
@@ -46,6 +70,13 @@ class Conv2D(Operation):
             raise ValueError(
                 f"{self.name}: weights {self.weights.shape} in {self.groups} groups do not fit "
                 f"{channels} input channels"
+            )
+        given = self.channel_shifts
+        if given is not None and (
+            given.shape != (filters,) or given.min() < 0 or given.max() > LARGEST_SHIFT
+        ):
+            raise ValueError(
+                f"{self.name}: channel_shifts must be {filters} numbers from 0 to {LARGEST_SHIFT}"
             )
         top, bottom, left, right = self.padding
         return (
@@ -87,14 +118,19 @@ class Conv2D(Operation):
                 matrix = self.weights[..., chosen].transpose(2, 0, 1, 3).reshape(-1, group_filters)
                 sums = columns @ matrix.astype(exact)
                 result[index, ..., chosen] = sums.reshape(out_height, out_width, group_filters)
-        return (result << self.product_shift) + self.biases
+        return (result << self.shifts) + self.biases
 
     def interval(self, *intervals: Interval) -> Interval:
         (interval,) = intervals
         reach = interval.including_zero()
-        heaviest = int(np.max(np.sum(np.abs(self.weights), axis=(0, 1, 2)), initial=0))
+        shifts = self.shifts
+        magnitudes = np.sum(np.abs(self.weights), axis=(0, 1, 2))
+        heaviest = max(
+            int(magnitude) << int(shift)
+            for magnitude, shift in zip(magnitudes, shifts, strict=True)
+        )
         largest_bias = int(np.max(np.abs(self.biases), initial=0))
-        require_int64((reach.peak * heaviest << self.product_shift) + largest_bias)
+        require_int64(reach.peak * heaviest + largest_bias)
         group_inputs, filters = self.weights.shape[2:]
         group_filters = filters // self.groups
         low = np.empty(filters, np.int64)
@@ -109,9 +145,7 @@ class Conv2D(Operation):
             high[chosen] = reach.high[given] @ up + reach.low[given] @ down
         # A partial sum starts at the bias and adds terms whose extremes are on either side of
         # zero, so these bounds hold for every partial sum in every order too.
-        return Interval(
-            (low << self.product_shift) + self.biases, (high << self.product_shift) + self.biases
-        )
+        return Interval((low << shifts) + self.biases, (high << shifts) + self.biases)
 
     def unit(self, *sources: Tensor) -> tuple[int, int]:
         fraction_bits = sources[0].format.fraction_bits + self.weight_format.fraction_bits

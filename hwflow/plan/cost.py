@@ -84,6 +84,8 @@ def multiplier(first: int, second: int, wanted: str = "auto") -> Resources:
     wide, narrow = max(first, second), min(first, second)
     if multiplier_impl(wide, narrow, wanted) == "dsp":
         return Resources(dsp=1 if wide <= 27 and narrow <= 18 else 2)
+    if narrow <= 2:  # its operand is added, subtracted or left out by the adder's own LUTs
+        return NOTHING
     if narrow <= 4:
         return Resources(lut=_SMALL_PRODUCT_LUTS)
     if wide in _PRODUCT_LUTS:
@@ -145,15 +147,17 @@ def convolution(layer: Foldable, fold: Fold, impl: str, storage: str) -> Resourc
     product_bits = layer.input_width + layer.weight_width
     simd = fold.simd
     adders = lanes * ((simd - 1) * (product_bits + 2) + layer.sum_width)
+    # a channel's scale: a shifter, whose tables choose one of four each
+    shifters = lanes * layer.sum_width * -(-layer.shift_bits // 2)
     words = layer.weight_words(fold)
     bias_words = layer.filters * layer.groups // lanes
     total = _CONTROL["matrix_vector"] + Resources(
-        lut=made.lut + adders,
+        lut=made.lut + adders + shifters,
         ff=2 * products * product_bits + lanes * layer.sum_width,
         dsp=made.dsp,
     )
     total += memory(words, products * layer.weight_width, storage)
-    total += memory(bias_words, lanes * layer.sum_width, "lutram")
+    total += memory(bias_words, lanes * (layer.sum_width + layer.shift_bits), "lutram")
     rounding = requantization(layer.sum_width, layer.output_width)
     total += Resources(lut=lanes * rounding.lut, ff=lanes * rounding.ff)
     if layer.filters > (1 if layer.is_depthwise else lanes):  # beats kept for the other folds
@@ -187,6 +191,7 @@ def foldable_of(process: Process, streams: Mapping[str, Stream]) -> tuple[Foldab
         out.format.width,
         process.memories[0].width_bits // process.multipliers,
         process.accumulator.width,
+        settings["shift_bits"],
     )
     simd = 1 if is_depthwise else settings["simd"]
     return shape, Fold(simd, process.multipliers // simd)

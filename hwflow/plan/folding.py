@@ -64,6 +64,7 @@ class Foldable:
         output_width: bits of an output value.
         weight_width: bits of a weight.
         sum_width: bits of the sums.
+        shift_bits: that tell by how much the products of a channel are shifted.
         input_pixels: of the input, where a sliding window reads them; else 0.
         buffer_pixels: that its line buffer holds.
         lead_pixels: that have been read when the first window is complete.
@@ -79,6 +80,7 @@ class Foldable:
     output_width: int
     weight_width: int = 8
     sum_width: int = 24
+    shift_bits: int = 0
     input_pixels: int = 0
     buffer_pixels: int = 0
     lead_pixels: int = 0

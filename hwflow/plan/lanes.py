@@ -42,8 +42,9 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
         groups=operation.groups,
         input_width=source.format.width,
         output_width=result.format.width,
-        weight_width=operation.weight_format.width + (not operation.weight_format.signed),
+        weight_width=operation.weight_width,
         sum_width=graph.tensors[operation.name].format.width,
+        shift_bits=operation.shift_bits,
         input_pixels=source.shape[0] * source.shape[1] if needs_window else 0,
         lead_pixels=max(
             0,

@@ -100,6 +100,8 @@ class Process:
         memories: what it stores.
         weights: raw integers `(kh, kw, Cin / groups, Cout)` of a convolution.
         biases: raw integers in the accumulator's unit, shape `(Cout,)`.
+        channel_shifts: bits by which a channel's products are shifted beyond
+            `settings["product_shift"]`, shape `(Cout,)`, or nothing.
         accumulator: format of the sums.
         target: format that sums are requantized to.
         divisor: of the sums of average pooling.
@@ -122,6 +124,7 @@ class Process:
     memories: tuple[Memory, ...] = ()
     weights: npt.NDArray[np.int64] | None = None
     biases: npt.NDArray[np.int64] | None = None
+    channel_shifts: npt.NDArray[np.int64] | None = None
     accumulator: FixedPoint | None = None
     target: FixedPoint | None = None
     divisor: int = 1
@@ -191,7 +194,7 @@ class StreamGraph:
                     value = [plain(memory) for memory in value]
                 elif item.name == "settings":
                     value = dict(value)
-                if item.name not in ("weights", "biases", "constants"):
+                if item.name not in ("weights", "biases", "channel_shifts", "constants"):
                     found[item.name] = list(value) if isinstance(value, tuple) else value
             return found
 

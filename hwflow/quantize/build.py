@@ -11,15 +11,17 @@ import numpy.typing as npt
 from hwflow.errors import Fault
 from hwflow.fixed_point import FixedPoint
 from hwflow.layers import float_kind
-from hwflow.layers.base import FloatNode
-from hwflow.quantize import policy, qkeras
-from hwflow.quantize.calibrate import calibrate
+from hwflow.layers.base import FloatNode, LayerKind, RawWeights
+from hwflow.quantize import kernels, policy, qkeras
+from hwflow.quantize.calibrate import calibrate, input_means
 from hwflow.quantize.float_graph import FloatGraph, read
+from hwflow.quantize.kernels import StoredKernel
+from hwflow.quantize.roles import OfNetwork, SectionOfRoles
 
 
 def quantize(
     model: Any,
-    quantization: policy.Quantization,
+    section: SectionOfRoles,
     images: npt.NDArray[np.float32],
     fault: Callable[[str, str], Fault] = lambda path, message: Fault("", path, message),
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -29,7 +31,7 @@ def quantize(
 
     Args:
         model: functional float Keras model with one input.
-        quantization: the design's section.
+        section: the design's section on quantization.
         images: for calibration, shape `(N, H, W, C)`, preprocessed.
         fault: makes a fault of a key path of the design and a message.
         progress: told how far the calibration is.
@@ -45,10 +47,29 @@ def quantize(
     graph = read(model)
     for text in graph.notes:
         note(text)
+    quantization, points = quantizable(graph, section, fault)
+    formats = calibrate(model, graph, points, images, progress)
+    means = input_means(model, graph, images)
+    return _Builder(graph, quantization, points, formats, means).build(model.name)
+
+
+def quantizable(
+    graph: FloatGraph, section: SectionOfRoles, fault: Callable[[str, str], Fault]
+) -> tuple[OfNetwork, tuple[policy.Point, ...]]:
+    """The section for a network, and where its tensors are quantized.
+
+    Args:
+        graph: of the float network.
+        section: the design's section on quantization.
+        fault: makes a fault of a key path of the design and a message.
+
+    Raises:
+        DesignError: naming every width that cannot be.
+    """
+    quantization = OfNetwork(section, graph)
     points = policy.points_of(graph, quantization)
     policy.raise_faults(policy.width_faults(graph, points, quantization, fault))
-    formats = calibrate(model, graph, points, images, progress)
-    return _Builder(graph, quantization, points, formats).build(model.name)
+    return quantization, points
 
 
 class _Builder:
@@ -60,13 +81,17 @@ class _Builder:
         quantization: policy.Quantization,
         points: tuple[policy.Point, ...],
         formats: Mapping[str, FixedPoint],
+        means: Mapping[str, npt.NDArray[np.float64]],
     ) -> None:
         self.graph = graph
         self.quantization = quantization
         self.points = {point.node: point for point in points}
         self.formats = formats
+        self.means = means
         self.fractions: dict[str, int] = {}
-        self.weights: dict[str, dict[str, tuple[npt.NDArray[np.int64], FixedPoint]]] = {}
+        self.reaches: dict[str, float] = {}
+        self.kernels: dict[str, StoredKernel] = {}
+        self.biases: dict[str, RawWeights] = {}
 
     def build(self, name: str) -> Any:
         """The finished model."""
@@ -81,10 +106,9 @@ class _Builder:
                 tensor = keras.Input(node.shape, name="image" if name_taken else node.name)
                 inputs.append(tensor)
             else:
-                kind = float_kind(node.kind)
-                assert kind is not None  # what has none was refused on reading
+                kind = _kind_of(node)
                 if kind.weights:
-                    self.weights[node.name] = self._quantized_weights(node)
+                    self._quantize_weights(node)
                 tensor = kind.quantize(node, [tensors[source] for source in node.inputs], self)
             point = self.points.get(node.name)
             if point is not None and point.name != node.name:
@@ -92,36 +116,58 @@ class _Builder:
 
                 tensor = QActivation(self.activation_quantizer(point.name), name=point.name)(tensor)
             if point is not None:
-                self.fractions[node.name] = self.formats[point.name].fraction_bits
+                chosen = self.formats[point.name]
+                self.fractions[node.name] = chosen.fraction_bits
+                self.reaches[node.name] = float(chosen.to_float(-chosen.minimum or chosen.maximum))
             elif node.inputs:
                 self.fractions[node.name] = max(self.fractions[s] for s in node.inputs)
+                self.reaches[node.name] = max(self.reaches[s] for s in node.inputs)
             tensors[node.name] = tensor
         return keras.Model(inputs, [tensors[name] for name in self.graph.outputs], name=name)
 
-    def _quantized_weights(
-        self, node: FloatNode
-    ) -> dict[str, tuple[npt.NDArray[np.int64], FixedPoint]]:
+    def _quantize_weights(self, node: FloatNode) -> None:
         widths = self.quantization.for_layer(node.name)
-        kernel = node.weights["kernel"]
-        target = policy.best_format(kernel, widths.weights.width, widths.weights.integer_bits)
-        chosen = {"kernel": (target.quantize(kernel), target)}
+        source = node.inputs[0]
+        chosen = kernels.quantized(
+            node.weights["kernel"],
+            widths.weights,
+            _kind_of(node).channel_axes,
+            self.fractions[source],
+            self.reaches[source],
+        )
         bias = node.weights.get("bias", np.zeros(node.shape[-1]))
-        product_fraction = self.fractions[node.inputs[0]] + target.fraction_bits
-        bias_target = policy.bias_format(
+        bias = bias - self._mean_error(node, chosen.weights)
+        product_fraction = self.fractions[source] + chosen.weights.format.fraction_bits
+        target = policy.bias_format(
             bias, widths.biases.width, widths.biases.integer_bits, product_fraction
         )
-        chosen["bias"] = (bias_target.quantize(bias), bias_target)
-        return chosen
+        self.kernels[node.name] = chosen
+        self.biases[node.name] = RawWeights(target.quantize(bias), target)
+
+    def _mean_error(self, node: FloatNode, kernel: RawWeights) -> npt.NDArray[np.float64]:
+        """By output channel, what the weights' rounding adds to the output on the average."""
+        error = kernel.to_float() - node.weights["kernel"]
+        means = self.means[node.name]
+        if _kind_of(node).channel_axes == 2:
+            return np.asarray((error.sum(axis=(0, 1)) * means[:, None]).ravel())
+        return np.asarray(means @ error.reshape(-1, *error.shape[-2:]).sum(axis=0))
 
     def weight_quantizers(self, node: FloatNode) -> tuple[Any, Any]:
-        kernel, bias = (self.weights[node.name][role][1] for role in ("kernel", "bias"))
-        return qkeras.weight_quantizer(kernel), qkeras.weight_quantizer(bias)
+        bias = self.biases[node.name].format
+        return self.kernels[node.name].quantizer, qkeras.weight_quantizer(bias)
 
     def stored_weights(self, node: FloatNode) -> list[npt.NDArray[np.float64]]:
-        return [qkeras.stored(*self.weights[node.name][role]) for role in ("kernel", "bias")]
+        bias = self.biases[node.name]
+        return [self.kernels[node.name].stored, qkeras.stored(bias.values, bias.format)]
 
     def activation_format(self, name: str) -> FixedPoint:
         return self.formats[name]
 
     def activation_quantizer(self, name: str) -> Any:
         return qkeras.activation_quantizer(self.formats[name])
+
+
+def _kind_of(node: FloatNode) -> LayerKind:
+    kind = float_kind(node.kind)
+    assert kind is not None  # what has none was refused on reading
+    return kind

@@ -11,7 +11,7 @@ from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.integer_graph import IntegerGraph, infer
 from hwflow.layers import kinds, quantized_kind
 from hwflow.layers.activation import quantized_input
-from hwflow.layers.base import Expression, Rectification
+from hwflow.layers.base import Expression, RawWeights, Rectification
 from hwflow.layers.rectification import rectified
 from hwflow.layers.reshaping import not_channels
 from hwflow.opset import Operation, Padding, Tensor
@@ -120,7 +120,7 @@ class _Context:
     def computes(self, quantizer: Any) -> bool:
         return qkeras.computes(quantizer)
 
-    def raw_weights(self, layer: Any, role: str) -> tuple[IntArray, FixedPoint]:
+    def raw_weights(self, layer: Any, role: str) -> RawWeights:
         owner = role.replace("_kernel", "")
         quantizer = getattr(layer, f"{owner}_quantizer_internal", None)
         what = f"the {role} of layer {layer.name!r}"

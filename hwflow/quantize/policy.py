@@ -23,6 +23,10 @@ MAXIMUM_WIDTH = 24
 """float32, in which Keras stores weights and tensors, holds no wider integer exactly."""
 
 
+FEW_VALUES = {"binary": (1, 1), "ternary": (2, 2), "powers_of_two": (2, 5)}
+"""Least and greatest width of weights that do not take every integer of their width."""
+
+
 class WidthSpec(Protocol):
     """A width of the design, and the integer bits if they are given by hand."""
 
@@ -33,11 +37,30 @@ class WidthSpec(Protocol):
     def integer_bits(self) -> int | None: ...
 
 
+class WeightSpec(WidthSpec, Protocol):
+    """The same for weights: their values, their scales, and what is done to them before."""
+
+    @property
+    def values(self) -> str: ...
+
+    @property
+    def scale(self) -> str: ...
+
+    @property
+    def curve(self) -> str: ...
+
+    @property
+    def density(self) -> float | None: ...
+
+    @property
+    def shared(self) -> int | None: ...
+
+
 class LayerWidths(Protocol):
     """The widths of one layer."""
 
     @property
-    def weights(self) -> WidthSpec: ...
+    def weights(self) -> WeightSpec: ...
 
     @property
     def biases(self) -> WidthSpec: ...
@@ -176,23 +199,6 @@ def squared_error(values: npt.NDArray[Any], target: FixedPoint) -> float:
     return float(flat @ flat)
 
 
-def best_format(
-    values: npt.NDArray[np.float64], width: int, integer_bits: int | None
-) -> FixedPoint:
-    """The signed format of a width that loses least of a layer's weights.
-
-    Args:
-        values: the weights.
-        width: of the format.
-        integer_bits: given by hand (sign included), or nothing.
-    """
-    if integer_bits is not None:
-        return FixedPoint(width, integer_bits)
-    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
-    formats = [FixedPoint.from_qkeras(width, bits) for bits in candidates(low, high, None)]
-    return min(reversed(formats), key=lambda target: squared_error(values, target))
-
-
 def bias_format(
     values: npt.NDArray[np.float64], width: int, integer_bits: int | None, product_fraction: int
 ) -> FixedPoint:
@@ -232,14 +238,36 @@ def width_faults(
         if kind is None or not kind.weights:
             continue
         widths = quantization.for_layer(node.name)
+        few = FEW_VALUES.get(widths.weights.values)
+        if few is not None:
+            low, high = few
+            if not low <= widths.weights.width <= high:
+                wanted = f"from {low} to {high}" if low < high else str(low)
+                faults.append(
+                    fault(
+                        "quantization.weights.width",
+                        f"must be {wanted} for the {widths.weights.values} weights of layer "
+                        f"{node.name!r}, not {widths.weights.width}",
+                    )
+                )
+            elif widths.weights.integer_bits is not None:
+                faults.append(
+                    fault(
+                        "quantization.weights.integer_bits",
+                        f"must not be given for {widths.weights.values} weights (layer "
+                        f"{node.name!r}): they have a scale instead",
+                    )
+                )
         for role, spec in (("weights", widths.weights), ("biases", widths.biases)):
+            if role == "weights" and few is not None:
+                continue
             if not 2 <= spec.width <= MAXIMUM_WIDTH:
                 faults.append(
                     fault(
                         f"quantization.{role}.width",
                         f"must be from 2 to {MAXIMUM_WIDTH} for layer {node.name!r}, not "
-                        f"{spec.width}: one bit needs a binary layer, and Keras stores weights in "
-                        f"float32",
+                        f"{spec.width}: one bit needs `values: binary`, and Keras stores "
+                        f"weights in float32",
                     )
                 )
     for point in points:

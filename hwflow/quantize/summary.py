@@ -8,7 +8,7 @@ from typing import Any
 from hwflow.integer_graph import IntegerGraph
 from hwflow.layers import float_kind
 from hwflow.quantize.float_graph import FloatGraph
-from hwflow.quantize.policy import Quantization
+from hwflow.quantize.roles import OfNetwork, SectionOfRoles
 
 
 def operations_of(graph: IntegerGraph) -> list[dict[str, Any]]:
@@ -33,13 +33,14 @@ def operations_of(graph: IntegerGraph) -> list[dict[str, Any]]:
     return layers
 
 
-def layers_of(graph: FloatGraph, quantization: Quantization) -> list[dict[str, Any]]:
+def layers_of(graph: FloatGraph, section: SectionOfRoles) -> list[dict[str, Any]]:
     """For each layer its name, kind, output shape, parameters, MACs an image and weight bits.
 
     Args:
         graph: of the float network.
-        quantization: the design's section, for the widths.
+        section: the design's section on quantization, for the widths.
     """
+    quantization = OfNetwork(section, graph)
     layers = []
     for node in graph.nodes:
         kind = float_kind(node.kind)

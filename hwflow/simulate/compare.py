@@ -232,8 +232,15 @@ def _variants(
     declared = operation.format
 
     def attempt(target: FixedPoint, values: IntArray = sums) -> IntArray:
-        return target.rescale(values, operation.fraction_bits, operation.divisor)
+        return replace(operation, format=target).evaluate(values)
 
+    if operation.maximum is not None:
+        cause = f"the maximum of {operation.maximum} is missing"
+        yield cause, replace(operation, maximum=None).evaluate(sums)
+    maker = graph.operation(source)
+    if isinstance(maker, Conv2D) and maker.channel_shifts is not None:
+        products = (sums - maker.biases) >> maker.channel_shifts
+        yield "scales of the channels ignored", attempt(declared, products + maker.biases)
     for overflow in Overflow:
         if overflow is not declared.overflow:
             cause = f"overflow: {overflow.value} instead of {declared.overflow.value}"
@@ -250,8 +257,8 @@ def _variants(
             yield cause, attempt(replace(declared, width=width, integer_bits=integer_bits))
     for bits in (-3, -2, -1, 1, 2, 3):
         cause = f"wrong shift: {abs(bits)} bit(s) too {'far' if bits > 0 else 'little'}"
-        shifted = operation.fraction_bits + bits
-        yield cause, declared.rescale(sums, shifted, operation.divisor)
+        shifted = replace(operation, fraction_bits=operation.fraction_bits + bits)
+        yield cause, shifted.evaluate(sums)
     accumulator = graph.tensors[source].format
     for width in range(accumulator.width - 1, max(1, accumulator.width - 12), -1):
         narrow = FixedPoint(width, width, accumulator.signed, Rounding.TRN, Overflow.WRAP)

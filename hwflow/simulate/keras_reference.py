@@ -63,7 +63,7 @@ def float32_exact(graph: IntegerGraph) -> frozenset[str]:
                 @ magnitudes[:, g * filters : (g + 1) * filters]
                 for g in range(groups)
             ]
-            products = np.concatenate(sums) << operation.product_shift
+            products = np.concatenate(sums) << operation.shifts
             peak = int(np.max(products + np.abs(operation.biases)))
         elif isinstance(operation, UpsampleBilinear2D):
             # TensorFlow interpolates by fractions, of which only those of powers of two are exact
@@ -247,10 +247,9 @@ def _sources(layer: Any) -> list[str]:
 
 def _weights(layer: Any, role: str) -> npt.NDArray[np.float64]:
     owner = role.replace("_kernel", "")
-    raw, target = qkeras.raw_weights(
+    return qkeras.raw_weights(
         getattr(layer, role), getattr(layer, f"{owner}_quantizer_internal"), layer.name
-    )
-    return target.to_float(raw)
+    ).to_float()
 
 
 def _activated(layer: Any, sums: Any) -> npt.NDArray[np.float64]:

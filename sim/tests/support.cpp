@@ -63,7 +63,15 @@ class Writer {
   }
 
   Writer& conv(const std::string& name, const std::string& source,
-               const std::vector<std::int64_t>& shape, int groups, int padding, int stride) {
+               const std::vector<std::int64_t>& shape, int groups, int padding, int stride,
+               bool by_channel = false) {
+    std::string scaled;
+    if (by_channel) {
+      std::vector<std::int8_t> shifts(static_cast<std::size_t>(shape[3]));
+      for (auto& bits : shifts) bits = static_cast<std::int8_t>(random_() % 8);
+      files_[name + "/channel_shifts.npy"] = npy({shape[3]}, shifts);
+      scaled = R"(, "channel_shifts": {"array": ")" + name + R"(/channel_shifts"})";
+    }
     std::vector<std::int8_t> weights;
     for (std::int64_t i = 0; i < shape[0] * shape[1] * shape[2] * shape[3]; ++i) {
       weights.push_back(static_cast<std::int8_t>(random_()));
@@ -80,7 +88,7 @@ class Writer {
                          format(8, 4, true, "RND_CONV", "SAT") + R"(, "strides": [)" + step + ", " +
                          step + R"(], "padding": [)" + side + ", " + side + ", " + side + ", " +
                          side + R"(], "groups": )" + std::to_string(groups) +
-                         R"(, "product_shift": 0)");
+                         R"(, "product_shift": 0)" + scaled);
   }
 
   Writer& requantize(const std::string& name, const std::string& source, int fraction_bits,
@@ -258,7 +266,7 @@ std::vector<Case> cases() {
                      .operation("x", "input", {}, input(6, 7, 3, u8))
                      .conv("c1", "x", {3, 3, 3, 20}, 1, 1, 1)
                      .requantize("a", "c1", 8, u8)
-                     .conv("c2", "a", {1, 1, 20, 4}, 1, 0, 1)
+                     .conv("c2", "a", {1, 1, 20, 4}, 1, 0, 1, true)
                      .requantize("b", "c2", 8, u8)
                      .operation("cat", "concatenate", {"a", "b"}, R"("shifts": [0, 0])")
                      .operation("pool", "max_pool2d", {"cat"},
@@ -271,7 +279,7 @@ std::vector<Case> cases() {
                      .finish({"y", "pool"}));
   made.push_back(Writer()
                      .operation("x", "input", {}, input(5, 5, 70, s8))
-                     .conv("c1", "x", {3, 3, 1, 70}, 70, 1, 2)
+                     .conv("c1", "x", {3, 3, 1, 70}, 70, 1, 2, true)
                      .requantize("a", "c1", 8, s8)
                      .conv("c2", "a", {3, 3, 1, 70}, 70, 1, 1)
                      .requantize("b", "c2", 8, s8)

@@ -143,6 +143,9 @@ const RegisterTest kRefuses("programs refused", [] {
   refused(R"("product_shift": 0)", R"("product_shift": 62)", "a value leaves 64 bits");
   refused(R"("array": "c1/weights")", R"("array": "c9/weights")", "no array 'c9/weights'");
   refused(R"("array": "c1/biases")", R"("array": "c2/biases")", "one for each of the 20 filters");
+  refused(R"("array": "c2/channel_shifts")", R"("array": "c1/biases")",
+          "c2: channel_shifts: must have one for each of the 4 filters");
+  refused(R"("array": "c2/channel_shifts")", R"("array": "c2/biases")", "must be from 0 to 62");
   refused(R"("name": "a")", R"("name": "x")", "x: two operations have this name");
   refused(R"("fraction_bits": 8)", R"("fraction_bits": 9)", "a: its fraction bits and divisor");
   refused(R"("shifts": [0, 0])", R"("shifts": [0, 1])", "do not align");

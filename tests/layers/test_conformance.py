@@ -247,11 +247,16 @@ CASES: Mapping[str, Callable[[Draw, Any], Any]] = {
 }
 
 
+SCALES = st.sampled_from(["tensor", "channel"])
+
+
 def randomized(model: Any, rng: np.random.Generator) -> Any:
-    """Weights of very different sizes and both signs."""
+    """Weights of both signs and very different sizes, also from channel to channel."""
     for layer in model.layers:
         gain = 2.0 ** rng.integers(-4, 3)
-        layer.set_weights([rng.normal(0, gain, w.shape) for w in layer.get_weights()])
+        shapes = [w.shape for w in layer.get_weights()]
+        gains = [gain * 2.0 ** rng.integers(-5, 1, shape[-1]) for shape in shapes]
+        layer.set_weights([rng.normal(0, g, shape) for g, shape in zip(gains, shapes, strict=True)])
     return model
 
 
@@ -274,7 +279,7 @@ def drawn_network(draw: Draw, kind: str) -> tuple[Any, Quantization, int]:
     width = st.integers(2, 16)
     chosen = Quantization.model_validate(
         {
-            "weights": {"width": draw(width)},
+            "weights": {"width": draw(width), "scale": draw(SCALES)},
             "activations": {"width": draw(width)},
             "biases": {"width": draw(st.integers(2, 20))},
             "input": {"width": draw(width)},
@@ -410,10 +415,15 @@ def shuffled(x: Any) -> Any:
     return L.Concatenate(name="concat")([second, first])
 
 
-NARROW = {"weights": {"width": 2}, "activations": {"width": 3}, "input": {"width": 2}}
+NARROW = {
+    "weights": {"width": 2, "scale": "channel"},
+    "activations": {"width": 3},
+    "input": {"width": 2},
+}
 WIDE = {
-    "weights": {"width": 12}, "activations": {"width": 14}, "biases": {"width": 20},
-    "input": {"width": 16}, "layers": {"right_relu": {"activations": {"width": 6}}},
+    "weights": {"width": 12, "scale": "channel"}, "activations": {"width": 14},
+    "biases": {"width": 20}, "input": {"width": 16},
+    "layers": {"right_relu": {"activations": {"width": 6}}},
 }  # fmt: skip
 COMPILED: Mapping[str, Network] = {
     "a chain, folded to the end": Network(

@@ -52,6 +52,22 @@ def test_every_fold_of_groups(tmp_path: Path) -> None:
     check([(graph, conv_case(graph, *fold), images) for fold in folds], tmp_path)
 
 
+def test_every_fold_of_channels_with_their_own_scales(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    shifts = np.array([0, 7, 3, 1, 0, 2])
+    graph = conv_graph(rng, (3, 4, 4), (2, 2), 6, UINT8, INT8, UINT8, channel_shifts=shifts)
+    images = extreme_images(rng, (3, 4, 4), UINT8)
+    folds = [(pe, simd) for pe in divisors(6) for simd in (1, 4)]
+    batch = [(graph, conv_case(graph, *fold), images) for fold in folds]
+    graph = conv_graph(
+        rng, (3, 4, 6), (3, 3), 6, INT8, INT8, INT8, groups=6, channel_shifts=shifts, bias_bits=29
+    )
+    images = extreme_images(rng, (3, 4, 6), INT8)
+    batch += [(graph, conv_case(graph, pe, 0), images) for pe in divisors(6)]
+    assert all("shift_bits = 3" in case.definitions for _, case, _ in batch)
+    check(batch, tmp_path)
+
+
 def test_pointwise_needs_no_window(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     graph = conv_graph(rng, (3, 2, 8), (1, 1), 10, UINT8, INT8, UINT8)
@@ -202,6 +218,7 @@ def layers(draw: st.DrawFn, depthwise: bool) -> tuple[IntegerGraph, Case, IntArr
         groups,
         product_shift,
         draw(st.sampled_from([1, 10, 30, 36])),
+        None if wide else draw(st.sampled_from([None, rng.integers(0, 6, groups * group_filters)])),
     )
     if depthwise:
         pe, simd = draw(st.sampled_from(divisors(groups))), 0

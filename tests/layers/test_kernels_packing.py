@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,13 +53,19 @@ def test_depthwise_weight_rows_follow_the_schedule() -> None:
     assert packing.depthwise_weight_rows(operation, 3).tolist() == expected
 
 
+def drawn_rows(rng: np.random.Generator, width: int, shape: tuple[int, int]) -> Any:
+    """Weights of a width, the extremes first; of one bit, signs."""
+    low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
+    rows = rng.integers(low, high, shape, np.int64, endpoint=True)
+    rows[0], rows[1] = low, high
+    return 2 * rows + 1 if width == 1 else rows
+
+
 @pytest.mark.parametrize("width", range(1, 33))
 @pytest.mark.parametrize("lanes", [1, 3, 16])
 def test_packed_rows_hold_every_bit(width: int, lanes: int) -> None:
     rng = np.random.default_rng(width)
-    low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
-    rows = rng.integers(low, high, (5, lanes), np.int64, endpoint=True)
-    rows[0], rows[1] = low, high
+    rows = drawn_rows(rng, width, (5, lanes))
     packed = packing.pack_rows(rows, width)
     if width in (8, 16, 32):
         assert packed.dtype == np.dtype(f"int{width}")
@@ -69,7 +76,8 @@ def test_packed_rows_hold_every_bit(width: int, lanes: int) -> None:
     for row, words in zip(rows, packed.tolist(), strict=True):
         bits = sum(word << (index * element) for index, word in enumerate(words))
         for lane, weight in enumerate(row.tolist()):
-            assert (bits >> (lane * width)) % (1 << width) == weight % (1 << width)
+            expected = weight < 0 if width == 1 else weight % (1 << width)
+            assert (bits >> (lane * width)) % (1 << width) == expected
         assert bits >> (lanes * width) == 0
 
 
@@ -80,9 +88,7 @@ def test_kernels_read_every_lane(lanes: int, tmp_path: Path) -> None:
     source = ""
     all_rows = {}
     for width in range(1, 33):
-        low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
-        rows = rng.integers(low, high, (8, lanes), np.int64, endpoint=True)
-        rows[:2] = [[low], [high]]
+        rows = drawn_rows(rng, width, (8, lanes))
         all_rows[width] = rows
         source += (
             f"namespace width{width} {{\n"
@@ -138,8 +144,17 @@ def test_biases_are_as_wide_as_needed() -> None:
 
 
 def test_unsigned_weights_take_a_bit_more() -> None:
-    assert packing.weight_width(FixedPoint(7, 3, False)) == 8
-    assert packing.weight_width(FixedPoint(8, 3)) == 8
+    zeros = np.zeros(2, np.int64)
+    for weights, declared, width in (
+        ([1, 5], FixedPoint(7, 3, False), 8),
+        ([1, 5], FixedPoint(8, 3), 8),
+        ([1, 0], FixedPoint(1, 1, False), 2),
+        ([-1, 0], FixedPoint(1, 1), 2),
+        ([-1, 1], FixedPoint(2, 2), 1),
+        ([-1, -1], FixedPoint(8, 8), 1),
+    ):
+        made = np.array(weights).reshape(1, 1, 1, 2)
+        assert Conv2D("c", ("s",), made, zeros, declared).weight_width == width
 
 
 def test_refusals() -> None:

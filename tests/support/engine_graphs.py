@@ -59,7 +59,7 @@ class GraphBuilder:
         ]
         if isinstance(operation, Conv2D):
             sums = np.abs(operation.weights.astype(np.float64)).sum(axis=(0, 1, 2))
-            return float(sums.max()) * reach[0] * 2.0**operation.product_shift + 2.0**32
+            return float((sums * 2.0**operation.shifts).max()) * reach[0] + 2.0**32
         if isinstance(operation, SumPool2D):
             return reach[0] * operation.divides_by
         if isinstance(operation, Add | Concatenate):
@@ -216,5 +216,6 @@ def _draw_conv(
             tuple(draw(st.integers(0, 2)) for _ in range(4)),  # type: ignore[arg-type]
             groups,
             draw(st.sampled_from([0, 0, 0, 1, 5])),
+            draw(st.sampled_from([None, None, seed.integers(0, 9, filters)])),
         )
     )

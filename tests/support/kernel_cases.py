@@ -133,7 +133,7 @@ def conv_case(
     height, width, filters = graph.tensors[operation.name].shape
     kernel_height, kernel_width, group_inputs, _ = operation.weights.shape
     taps = kernel_height * kernel_width
-    weight_width = packing.weight_width(operation.weight_format)
+    weight_width = operation.weight_width
     depthwise = simd == 0
     if depthwise:
         rows = packing.depthwise_weight_rows(operation, pe)
@@ -158,6 +158,7 @@ def conv_case(
             pe=pe,
             weight_width=weight_width,
             product_shift=operation.product_shift,
+            shift_bits=operation.shift_bits,
         ),
         types(
             input_t=tensor.format.raw_type,
@@ -168,7 +169,10 @@ def conv_case(
         ),
     )
     text += packing.array_text("weights", packing.pack_rows(rows, weight_width))
-    text += packing.array_text("biases", packing.bias_rows(operation.biases, pe))
+    channel_constants = packing.with_shifts(
+        operation.biases, operation.channel_shifts, operation.shift_bits
+    )
+    text += packing.array_text("biases", packing.bias_rows(channel_constants, pe))
     kernel = "depthwise" if depthwise else "matrix_vector"
     lanes = pe if depthwise else simd
     window = window_of(
@@ -283,6 +287,7 @@ def conv_graph(
     groups: int = 1,
     product_shift: int = 0,
     bias_bits: int = 10,
+    channel_shifts: IntArray | None = None,
 ) -> IntegerGraph:
     """Input, Conv2D with weights over the whole range, Requantize."""
     raw = rng.integers(
@@ -298,7 +303,18 @@ def conv_graph(
         "layer",
         [
             Input("x", (), shape, source),
-            Conv2D("conv", ("x",), raw, biases, weights, strides, padding, groups, product_shift),
+            Conv2D(
+                "conv",
+                ("x",),
+                raw,
+                biases,
+                weights,
+                strides,
+                padding,
+                groups,
+                product_shift,
+                channel_shifts,
+            ),
             Requantize("y", ("conv",), output, fraction_bits),
         ],
         ["y"],

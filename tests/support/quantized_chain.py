@@ -12,20 +12,24 @@ from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Input
 from hwflow.quantize.build import quantize
 from hwflow.quantize.lower import lower
+from hwflow.sections import WeightFormat
 
 
 class Widths:
     """A quantization section: the same widths for every layer, but for those named."""
 
-    def __init__(self, weights=8, activations=8, biases=16, inputs=8, **layers: int) -> None:
+    def __init__(
+        self, weights=8, activations=8, biases=16, inputs=8, scale="channel", **layers: int
+    ) -> None:
         self.input = _width(inputs)
+        self._scale = scale
         self._all = (weights, activations, biases)
         self._activations = layers
 
-    def for_layer(self, name: str) -> Any:
+    def for_layer(self, name: str, roles: Any = ()) -> Any:
         weights, activations, biases = self._all
         return SimpleNamespace(
-            weights=_width(weights),
+            weights=WeightFormat(width=weights, scale=self._scale),
             activations=_width(self._activations.get(name, activations)),
             biases=_width(biases),
         )

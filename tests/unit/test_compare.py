@@ -125,6 +125,31 @@ def test_another_overflow_is_recognised(
     assert told(graph, reference, "relu", wrong) == expected
 
 
+def test_a_limit_is_part_of_every_cause(graph: IntegerGraph) -> None:
+    """ReLU6 in a format that reaches further: with the limit, or for want of it."""
+    operations = list(graph.operations[:2])
+    relu6 = Requantize("relu6", ("conv",), TARGET, 7, maximum=20)
+    made = IntegerGraph.build("limited", [*operations, relu6], ["relu6"])
+    values = made.evaluate({"image": np.random.default_rng(1).integers(-32, 32, (3, 6, 5, 2))})
+    unlimited = replace(relu6, maximum=None).evaluate(values["conv"])
+    assert told(made, values, "relu6", unlimited) == "the maximum of 20 is missing"
+    truncated = replace(relu6, format=replace(TARGET, rounding=Rounding.TRN))
+    wrong = truncated.evaluate(values["conv"])
+    assert wrong.max() == 20
+    assert told(made, values, "relu6", wrong).startswith("rounding: TRN")
+
+
+def test_scales_of_channels_that_are_ignored_are_recognised(graph: IntegerGraph) -> None:
+    conv = graph.operations[1]
+    shifts = np.arange(20) % 4
+    scaled = replace(conv, channel_shifts=shifts)
+    program = [graph.operations[0], scaled, replace(graph.operations[2])]
+    made = IntegerGraph.build("scaled", program, ["relu"])
+    values = made.evaluate({"image": np.random.default_rng(1).integers(-32, 32, (3, 6, 5, 2))})
+    plain = graph.evaluate({"image": values["image"]})
+    assert told(made, values, "relu", plain["relu"]) == "scales of the channels ignored"
+
+
 @pytest.mark.parametrize("width", [3, 4, 6])
 def test_another_width_is_recognised(
     graph: IntegerGraph, reference: dict[str, Any], width: int

@@ -538,3 +538,42 @@ def test_every_reference_in_the_schema_is_defined() -> None:
     toy = schema["properties"]["network"]["oneOf"][0]
     assert toy["properties"]["family"] == {"const": "toy"}
     assert toy["required"] == ["family"]
+
+
+# --- presets ------------------------------------------------------------------------------------
+
+
+def quantized(text: str) -> Any:
+    return check(f"{MINIMAL}quantization: {text}\n").quantization
+
+
+def test_a_preset_is_a_section_that_the_designs_keys_lie_over() -> None:
+    plain = quantized("{preset: int4}")
+    assert (plain.weights.width, plain.activations.width, plain.biases.width) == (4, 4, 16)
+    assert plain.for_layer("a", ["first"]).weights.width == 8
+    assert plain.for_layer("a", ["first"]).activations.width == 4
+    assert plain.for_layer("a", ["depthwise", "last"]).activations.width == 8
+    given = quantized(
+        "{preset: int4, weights: {width: 5}, last: {weights: {width: 3}}, layers: {a: {weights: "
+        "{width: 7}}}}"
+    )
+    assert (given.weights.width, given.activations.width) == (5, 4)
+    assert given.for_layer("b", ["last"]).weights.width == 3
+    assert given.for_layer("b", ["last"]).activations.width == 8
+    assert given.for_layer("a", ["last"]).weights.width == 7
+
+
+def test_a_preset_counts_as_what_it_says() -> None:
+    digests = {
+        text: check(f"{MINIMAL}quantization: {text}\n").digest("quantization")
+        for text in ("{preset: int4}", "{preset: dorefa}", "{preset: int4, weights: {width: 5}}")
+    }
+    assert len(set(digests.values())) == 3
+
+
+def test_a_wrong_preset_is_told_with_the_right_ones() -> None:
+    (told,) = faults(f"{MINIMAL}quantization: {{preset: binry, weights: {{width: 4}}}}\n")
+    assert told.startswith("d.yaml:3:24 quantization.preset: must be one of 'binary', 'deep_compr")
+    assert told.endswith("not 'binry'. Did you mean 'binary'?")
+    (told,) = faults(f"{MINIMAL}quantization: {{preset: xnor, weights: {{density: 2}}}}\n")
+    assert "quantization.weights.density: must be a number above 0" in told

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 from pathlib import Path
 
 import jinja2
 import numpy as np
 import pytest
 
+from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
 from hwflow.hls import arrays, emit, writer
 from hwflow.integer_graph import IntegerGraph
@@ -87,6 +90,24 @@ def test_the_emitted_constants_are_those_of_the_layer(streams: StreamGraph) -> N
     biases = text[text.index("conv_biases") :]
     for value in (3, -2, 0, 100):
         assert str(value) in biases
+
+
+def test_a_channels_shift_stands_below_its_bias(streams: StreamGraph) -> None:
+    (process,) = (p for p in streams.processes if p.weights is not None)
+    settings = {**process.settings, "shift_bits": 3}
+    shifts = np.array([0, 5, 1, 7])
+    scaled = dataclasses.replace(process, settings=settings, channel_shifts=shifts)
+    text = emit.process_text(scaled, streams.streams, "vitis")
+    assert "static const int shift_bits = 3;" in text.config
+    assert text.weights is not None
+    rows = text.weights[text.weights.index("conv_biases") :]
+    found = [int(number) for number in re.findall(r"-?\d+", rows[rows.index("=") :])]
+    assert found == [3 * 8, -2 * 8 + 5, 1, 100 * 8 + 7]
+
+
+def test_a_bias_and_its_shift_must_fit_in_64_bits() -> None:
+    with pytest.raises(DesignError, match="a bias needs more than 60 bits beside its shift"):
+        emit.packing.with_shifts(np.array([1 << 59, 0]), np.array([9, 0]), 4)
 
 
 def test_both_tools_get_only_their_own_pragmas(streams: StreamGraph) -> None:

@@ -47,7 +47,9 @@ def operations() -> list[Operation]:
         convolution("conv", "image", (3, 3, 2, 4), padding=(1, 1, 0, 2), product_shift=1),
         Requantize("relu", ("conv",), half, 10, maximum=40),
         MaxPool2D("pool", ("relu",), (3, 3), (2, 2), (1, 1, 0, 0)),
-        convolution("depthwise", "pool", (1, 1, 1, 4), groups=4),
+        convolution(
+            "depthwise", "pool", (1, 1, 1, 4), groups=4, channel_shifts=np.array([2, 0, 5, 2])
+        ),
         Requantize("linear", ("depthwise",), FixedPoint(7, 3, rounding=Rounding.TRN), 7),
         Concatenate("concat", ("pool", "linear"), (0, 0)),
         Add("add", ("concat", "concat"), (0, 0)),

@@ -61,6 +61,42 @@ def test_biases_finer_than_the_products_shift_the_products() -> None:
     np.testing.assert_array_equal(made.biases, expected)
 
 
+def channel_scaled(alpha: Any) -> Any:
+    return qkeras.quantized_bits(4, 0, alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "fraction_bits", "shifts"),
+    [
+        ([[[[0.25, 2.0]]]], 5 + 3 + 2, [0, 3]),
+        ([4.0, 1.0], 5 + 3, [2, 0]),
+        (np.array([0.5, 0.5]), 5 + 3 + 1, None),
+    ],
+)
+def test_alpha_by_channel_shifts_the_products(alpha: Any, fraction_bits: int, shifts: Any) -> None:
+    image, x = entry()
+    layer = conv("c", kernel_quantizer=channel_scaled(alpha))
+    x = layer(x)
+    rng = np.random.default_rng(0)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    graph = lower(keras.Model(image, x), "g")
+    made = graph.operation("c")
+    assert isinstance(made, Conv2D)
+    assert graph.tensors["c"].format.fraction_bits == fraction_bits
+    found = None if made.channel_shifts is None else made.channel_shifts.tolist()
+    assert found == shifts
+    plain = FixedPoint(4, 1).quantize(layer.get_weights()[0])
+    np.testing.assert_array_equal(made.weights, plain)
+
+
+def test_alpha_that_differs_within_a_channel_is_refused() -> None:
+    image, x = entry()
+    alpha = [[[[1.0], [2.0]]]]  # by input channel
+    x = conv("c", kernel_quantizer=channel_scaled(alpha))(x)
+    with pytest.raises(DesignError, match="'c': alpha must be the same throughout an output chan"):
+        lower(keras.Model(image, x), "g")
+
+
 def test_layers_without_a_bias_have_zeros() -> None:
     image, x = entry()
     graph = lower(keras.Model(image, conv("c", use_bias=False)(x)), "g")

@@ -65,6 +65,7 @@ def convolutions(draw: st.DrawFn, padded: bool = True) -> tuple[Conv2D, tuple[in
         padding=padding,
         groups=groups,
         product_shift=draw(st.integers(0, 3)),
+        channel_shifts=draw(st.sampled_from((None, rng.integers(0, 7, filters * groups)))),
     )
     return made, (*size, inputs * groups)
 
@@ -118,7 +119,26 @@ def test_conv2d_is_the_sum_of_products(
                 0,
             ):
                 total += int(operation.weights[row, column, channel, c]) * int(value or 0)
-        assert found[n, y, x, c] == total * 2**operation.product_shift + int(operation.biases[c])
+        assert found[n, y, x, c] == total * 2 ** int(operation.shifts[c]) + int(operation.biases[c])
+
+
+@pytest.mark.parametrize("shifts", [[0, 1], [0, -1, 2], [0, 63, 0]])
+def test_channel_shifts_are_one_a_channel_within_64_bits(shifts: list[int]) -> None:
+    weights, zeros = np.ones((1, 1, 1, 3), np.int64), np.zeros(3, np.int64)
+    operation = Conv2D(
+        "c", ("s",), weights, zeros, FixedPoint(2, 2), channel_shifts=np.array(shifts)
+    )
+    with pytest.raises(ValueError, match="c: channel_shifts must be 3 numbers from 0 to 62"):
+        operation.output_shape((1, 1, 1))
+
+
+def test_the_bounds_of_a_channel_count_its_own_shift_alone() -> None:
+    weights, zeros = np.array([2**40, 1]).reshape(1, 1, 1, 2), np.zeros(2, np.int64)
+    shifts = np.array([0, 40])
+    operation = Conv2D("c", ("s",), weights, zeros, FixedPoint(42, 42), channel_shifts=shifts)
+    found = operation.interval(Interval(np.array([0]), np.array([3])))
+    assert found.high.tolist() == [3 * 2**40, 3 * 2**40]
+    assert operation.shifts.tolist() == [0, 40]
 
 
 def test_conv2d_is_exact_where_float64_is_not() -> None:
@@ -565,7 +585,7 @@ def test_no_partial_sum_leaves_the_accumulator(
         rng.integers(0, 2, operation.weights[..., c].size), source.minimum, source.maximum
     )
     order = rng.permutation(products.size)
-    running = int(operation.biases[c]) + np.cumsum(products[order] << operation.product_shift)
+    running = int(operation.biases[c]) + np.cumsum(products[order] << operation.shifts[c])
     assert target.minimum <= running.min()
     assert running.max() <= target.maximum
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import FixedPoint
-from hwflow.quantize import policy
+from hwflow.quantize import policy, scales
 from hwflow.quantize.build import quantize
 from hwflow.quantize.calibrate import calibrate
 from hwflow.quantize.float_graph import read
 from hwflow.quantize.lower import lower
+from hwflow.quantize.qkeras import largest_exponent
 from hwflow.sections import Quantization
 
 keras = pytest.importorskip("keras")
@@ -66,26 +67,27 @@ def test_weights_get_the_format_of_least_error(width: int) -> None:
     for scale, heavy in itertools.product((1e-4, 0.03, 1.0, 300.0), (False, True)):
         values = rng.standard_t(3, 400) if heavy else rng.normal(size=400)
         values = values * scale
-        target = policy.best_format(values, width, None)
+        target = scales.per_tensor(values, scales.linear(width)).format
         assert (target.width, target.signed) == (width, True)
         top = policy.integer_bits_to_hold(values.min(), values.max())
         errors = {
             bits: error_of(values, FixedPoint.from_qkeras(width, bits))
             for bits in range(top - policy.CANDIDATES, top + 4)
+            if bits >= -largest_exponent(width)  # what QKeras can scale exactly
         }
         assert error_of(values, target) == min(errors.values())
 
 
 def test_of_equal_formats_the_widest_range_is_taken() -> None:
     values = np.array([0.5, -0.25, 0.0])
-    target = policy.best_format(values, 8, None)
+    target = scales.per_tensor(values, scales.linear(8)).format
     assert error_of(values, target) == 0
     assert target.integer_bits == policy.integer_bits_to_hold(-0.25, 0.5) + 1
-    assert policy.best_format(np.zeros(3), 8, None).quantize(0.0) == 0
+    assert not scales.per_tensor(np.zeros(3), scales.linear(8)).values.any()
 
 
 def test_given_integer_bits_are_kept() -> None:
-    assert policy.best_format(np.array([5.0]), 6, -1) == FixedPoint(6, -1)
+    assert scales.per_tensor(np.array([5.0]), scales.linear(6), -1).format == FixedPoint(6, -1)
     assert policy.bias_format(np.array([5.0]), 8, 4, 20) == FixedPoint(8, 4)
 
 
@@ -233,3 +235,22 @@ def test_values_that_are_not_finite_are_refused() -> None:
     images[2, 0, 0, 0] = np.inf
     with pytest.raises(DesignError, match="layer 'image' gives values that are not finite"):
         quantize(fire(), section(), images)
+
+
+def test_weights_of_few_values_have_their_width() -> None:
+    chosen = section(
+        weights={"values": "binary", "width": 8},
+        layers={
+            "linear": {"weights": {"values": "powers_of_two", "width": 6}},
+            "left": {"weights": {"values": "ternary", "width": 2, "integer_bits": 1}},
+            "right": {"weights": {"values": "ternary", "width": 2}},
+        },
+    )
+    with pytest.raises(DesignError) as caught:
+        quantize(fire(), chosen, np.zeros((1, 8, 8, 3), np.float32))
+    told = [fault.message for fault in caught.value.faults]
+    assert told == [
+        "must be 1 for the binary weights of layer 'squeeze', not 8",
+        "must not be given for ternary weights (layer 'left'): they have a scale instead",
+        "must be from 2 to 5 for the powers_of_two weights of layer 'linear', not 6",
+    ]

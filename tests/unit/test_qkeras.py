@@ -32,9 +32,38 @@ def test_stored_weights_return_from_their_quantizer(width: int, integer_bits: in
     raw = all_raw(target)
     stored = qkeras.stored(raw, target).astype(np.float32)
     np.testing.assert_array_equal(np.asarray(quantizer(stored), np.float64), target.to_float(raw))
-    found, told = qkeras.raw_weights(stored, quantizer, "it")
-    np.testing.assert_array_equal(found, raw)
-    assert told == target
+    found = qkeras.raw_weights(stored, quantizer, "it")
+    np.testing.assert_array_equal(found.values, raw)
+    assert (found.format, found.shifts) == (target, None)
+
+
+@pytest.mark.parametrize("integer_bits", [-6, -1, 1, 4])
+def test_scales_by_channel_return_from_their_quantizer(integer_bits: int) -> None:
+    target = FixedPoint(6, integer_bits)
+    shifts = np.array([[0, 3, 9]])
+    quantizer = qkeras.weight_quantizer(target, shifts)
+    raw = np.stack([all_raw(target)] * 3, axis=1)
+    stored = qkeras.stored(raw, target).astype(np.float32)
+    expected = target.to_float(raw) * 2.0**shifts
+    np.testing.assert_array_equal(np.asarray(quantizer(stored), np.float64), expected)
+    found = qkeras.raw_weights(stored, quantizer, "it")
+    np.testing.assert_array_equal(found.values, raw)
+    np.testing.assert_array_equal(found.to_float(), expected)
+    assert found.format == target
+    assert found.shifts is not None
+    np.testing.assert_array_equal(found.shifts, np.broadcast_to(shifts, raw.shape))
+
+
+def test_what_float32_cannot_shift_exactly_is_not_asked_of_it() -> None:
+    width = 20
+    bound = qkeras.largest_exponent(width)
+    raw = np.array([-(2 ** (width - 1)), -12345, 1, 2 ** (width - 1) - 1])
+    for integer_bits in (1 - bound, 1 - bound - 1):
+        target = FixedPoint(width, integer_bits)
+        quantizer = qkeras.weight_quantizer(target)
+        stored = qkeras.stored(raw, target).astype(np.float32)
+        same = np.array_equal(np.asarray(quantizer(stored), np.float64), target.to_float(raw))
+        assert same or integer_bits < 1 - bound
 
 
 @pytest.mark.parametrize("integer_bits", [-6, -1, 0])
@@ -94,7 +123,10 @@ REFUSED = {
     "alpha three": (lambda: bits(8, 0, alpha=3.0), "constant power of two, not 3.0"),
     "alpha below zero": (lambda: bits(8, 0, alpha=-1.0), "constant power of two"),
     "alpha of channels": (lambda: bits(8, 0, alpha=[1.0, 2.0]), "constant power of two"),
-    "a sign alone": (lambda: bits(1, 0, alpha=1.0), "binary quantizers are not supported"),
+    "a sign alone": (
+        lambda: bits(1, 0, alpha=1.0),
+        "binary quantizers are not supported for activations",
+    ),
     "sigmoid": (lambda: relu(8, 0, use_sigmoid=1), "no sigmoid and no negative slope"),
     "slope": (lambda: relu(8, 0, negative_slope=0.25), "no sigmoid and no negative slope"),
     "upper bound": (
@@ -204,3 +236,60 @@ def test_models_run_as_they_are_written():
     after = tf.config.optimizer.get_experimental_options()
     assert not after["disable_meta_optimizer"]
     assert {**before, "disable_meta_optimizer": False} == after
+
+
+# --- weights of few values ----------------------------------------------------------------------
+
+
+def few(name: str, **options: Any) -> Any:
+    import qkeras as library
+
+    return getattr(library, name)(**options)
+
+
+def sign(integer_bits: int) -> FixedPoint:
+    return FixedPoint(2, integer_bits, overflow=Overflow.SAT_SYM)
+
+
+FEW = {
+    "one bit": (lambda: bits(1, 0, alpha=0.5), [-1, 1, 1, 1], sign(1)),
+    "binary": (lambda: few("binary", alpha=2.0), [-1, 1, 1, 1], sign(3)),
+    "0 and 1": (
+        lambda: few("binary", use_01=True, alpha=1.0),
+        [0, 1, 1, 1],
+        FixedPoint(1, 1, False),
+    ),
+    "ternary": (lambda: few("ternary", alpha=1.0, threshold=0.2), [-1, 0, 0, 1], sign(2)),
+    "powers": (
+        lambda: few("quantized_po2", bits=4, max_value=1),
+        [-64, 1, 2, 256],
+        FixedPoint(10, 2),
+    ),
+    "great powers": (
+        lambda: few("quantized_po2", bits=4, max_value=4),
+        [-4, 1, 1, 64],
+        FixedPoint(8, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FEW)
+def test_quantizers_of_few_values_are_lowered_for_weights(what: str) -> None:
+    make, expected, target = FEW[what]
+    stored = np.array([-0.25, 0.0, 0.0078125, 8.0], np.float32)
+    found = qkeras.raw_weights(stored, make(), "the kernel")
+    assert found.values.tolist() == expected
+    assert found.format == target
+    with pytest.raises(DesignError, match="not supported"):
+        qkeras.format_of(make(), "an activation")
+
+
+def test_powers_that_reach_too_far_are_refused() -> None:
+    with pytest.raises(DesignError, match=r"from 2\*\*-64 to 2\*\*63 need 129 bits, more than 32"):
+        qkeras.raw_weights(np.ones(3, np.float32), few("quantized_po2", bits=8), "the kernel")
+
+
+@pytest.mark.parametrize("name", ["binary", "ternary"])
+def test_scales_that_are_measured_when_used_are_refused(name: str) -> None:
+    with pytest.raises(DesignError, match="alpha must be a constant power of two, not 'auto_po2'"):
+        qkeras.raw_weights(np.ones(3, np.float32), few(name, alpha="auto_po2"), "the kernel")

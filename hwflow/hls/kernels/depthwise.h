@@ -10,7 +10,8 @@
 namespace hwflow {
 
 // For each pixel and each output channel c * multiplier + m: bias + sum over the taps of
-// weight * input * 2**product_shift, then the requantization. `pe` products a cycle.
+// weight * input * 2**shift, then the requantization; the shift is product_shift plus the channel's
+// own. `pe` products a cycle.
 //
 // Schedule: one iteration a cycle without a gap, in the order pixel, input fold, part of its
 // output, tap. The input beats of a fold are read during its first part and kept for the others; an
@@ -19,7 +20,7 @@ namespace hwflow {
 //
 // CONFIG: pixels, taps, channels, multiplier, pe (divides the channels), input_t, output_t,
 //         accumulator_t, multiplier_t (of multipliers.h), weight_width, product_shift,
-//         requantization.
+//         shift_bits, requantization.
 // input:  for each pixel, for each fold of pe channels, for each tap: a beat.
 // weights: rows in the order of the schedule, pe weights each. The caller declares them (and the
 //         biases) and makes a row one memory word.
@@ -85,9 +86,10 @@ PIXEL:
                         const number product = product_of<product_t>(
                             inputs[channel], weight_lane<CONFIG>(weights[row], lane),
                             typename CONFIG::multiplier_t());
-                        const number start = tap == 0 ? number(biases[bias][lane]) : sums[lane];
+                        const number start =
+                            tap == 0 ? bias_of<CONFIG, number>(biases[bias][lane]) : sums[lane];
                         sums[lane] = narrow<accumulator_t>(
-                            start + product * (number(1) << CONFIG::product_shift));
+                            start + shifted<CONFIG>(product, biases[bias][lane]));
                     }
                     row = row == FOLDS - 1 ? 0 : row + 1;
 

@@ -9,8 +9,9 @@
 
 namespace hwflow {
 
-// For each pixel and each output channel: bias + sum of weight * input * 2**product_shift, then the
-// requantization. `pe` output channels are summed side by side, `simd` products a cycle each.
+// For each pixel and each output channel: bias + sum of weight * input * 2**shift, then the
+// requantization; the shift is product_shift plus the channel's own. `pe` output channels are summed
+// side by side, `simd` products a cycle each.
 //
 // Schedule: one iteration a cycle without a gap, in the order pixel, group, output fold of the
 // group, input fold, tap. The input beats of a group are read during its first output fold and kept
@@ -20,7 +21,7 @@ namespace hwflow {
 // CONFIG: pixels, taps, in_channels, out_channels, groups, simd (divides in_channels / groups), pe
 //         (divides out_channels / groups), input_t, output_t, accumulator_t (ap_int, wide enough
 //         for every partial sum), multiplier_t (of multipliers.h), weight_width, product_shift,
-//         requantization.
+//         shift_bits, requantization.
 // input:  for each pixel, for each input fold, for each tap: a beat (what sliding_window emits).
 // weights: rows in the order of the schedule; in a row output lane by output lane, each with its
 //         simd weights. The caller declares them (and the biases) and makes a row one memory word.
@@ -91,9 +92,10 @@ PIXEL:
                     for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
                         // One addition in the loop that is carried from cycle to cycle.
-                        const number start = term == 0 ? number(biases[bias][lane]) : sums[lane];
+                        const number start =
+                            term == 0 ? bias_of<CONFIG, number>(biases[bias][lane]) : sums[lane];
                         sums[lane] = narrow<accumulator_t>(
-                            start + products[lane] * (number(1) << CONFIG::product_shift));
+                            start + shifted<CONFIG>(products[lane], biases[bias][lane]));
                     }
                     row = row == FOLDS - 1 ? 0 : row + 1;
 

@@ -40,9 +40,9 @@ def convolution(it: Instance) -> str:
             "simd": fold.simd,
             "pe": fold.pe,
         }
-    word_bits = fold.multipliers * operation.weight_format.width
+    word_bits = fold.multipliers * operation.weight_width
     rom = weight_memory(it.choices, operation, words, word_bits)
-    bias_width = it.tensor(operation.name).format.width
+    bias_width = it.tensor(operation.name).format.width + operation.shift_bits
     biases = Memory("biases", filters // fold.pe, fold.pe * bias_width, "lutram")
     return it.process(
         kernel_name,
@@ -51,13 +51,15 @@ def convolution(it: Instance) -> str:
             "pixels": pixels,
             "taps": taps,
             **settings,
-            "weight_width": operation.weight_format.width,
+            "weight_width": operation.weight_width,
             "product_shift": operation.product_shift,
+            "shift_bits": operation.shift_bits,
         },
         pixels * words,
         memories=(rom, biases),
         weights=operation.weights,
         biases=operation.biases,
+        channel_shifts=operation.channel_shifts,
         weight_format=operation.weight_format,
         multipliers=fold.multipliers,
         multiplier=multiplier_of(it.choices, operation, foldable(it.wiring.graph, operation)),

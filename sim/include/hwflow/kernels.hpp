@@ -11,7 +11,6 @@ struct Finish {
   enum Kind : int { kSums, kBytes, kShorts };  // int32; uint8 (biased); int16
 
   Kind kind = kSums;
-  std::int32_t product_shift = 0;  // sums are shifted left by this before the bias is added
   std::int32_t shift = 0;
   std::int32_t constant = 0;  // see Requantizer::ShiftRounding
   std::int32_t on_negative = 0;
@@ -32,6 +31,7 @@ struct GemmTask {
   std::int32_t depth;  // 4-byte words in a segment
   const void* weights;  // [segment][word][vector][lane][items of a word]
   const std::int32_t* biases;
+  const std::int32_t* shifts;  // of the sums to the left, before the bias; null: none
   std::int32_t vectors;
   std::int32_t channels;  // that exist; the rest of the vectors is filling
   std::int64_t width;     // output pixels in a row
@@ -51,6 +51,7 @@ struct DepthwiseTask {
   std::int32_t tap_count;    // a multiple of 4; the filling's weights are zero
   const void* weights;       // [channels of a vector][2 taps][lane] int16, or interleaved int8
   const std::int32_t* biases;
+  const std::int32_t* shifts;  // of the sums to the left, before the bias; null: none
   std::int32_t channels;
   std::int32_t last_channels;  // of the last pixel, where pixels are put together
   std::int64_t width;

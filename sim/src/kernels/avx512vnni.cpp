@@ -43,8 +43,13 @@ void depthwise_fours(const DepthwiseTask& task) {
   }
   for (int32_t c = 0; c < task.channels; c += 64) {
     __m512i biases[4];
+    __m512i shifts[4];
     for (int q = 0; q < 4; ++q) {
       biases[q] = _mm512_i32gather_epi32(order[q], task.biases + c, 4);
+      shifts[q] = Isa::zero();
+      if (task.shifts != nullptr) {
+        shifts[q] = _mm512_i32gather_epi32(order[q], task.shifts + c, 4);
+      }
     }
     const uint8_t* all_weights =
         static_cast<const uint8_t*>(task.weights) + static_cast<int64_t>(c) * task.tap_count;
@@ -72,6 +77,9 @@ void depthwise_fours(const DepthwiseTask& task) {
         sums[3] =
             Bytes::dot(sums[3], _mm512_unpackhi_epi16(ab_high, de_high), Isa::load(weights + 192));
         weights += 256;
+      }
+      if (task.shifts != nullptr) {
+        for (int q = 0; q < 4; ++q) finisher.template align<1>(&sums[q], shifts[q]);
       }
       for (int q = 0; q < 4; ++q) finisher.template complete<1>(&sums[q], biases[q]);
       if (task.finish.kind == Finish::kBytes) {

@@ -14,24 +14,24 @@ namespace {
 template <typename Isa>
 struct Finisher {
   using Vec = typename Isa::Vec;
-  Vec constant, on_negative, on_odd, low, high, bias, product_shift, shift;
-  bool shifts_products, looks_at_sign;
+  Vec constant, on_negative, on_odd, low, high, bias, shift;
+  bool looks_at_sign;
   int kind;
 
   HWFLOW_INLINE explicit Finisher(const Finish& finish)
       : constant(Isa::set(finish.constant)), on_negative(Isa::set(finish.on_negative)),
         on_odd(Isa::set(finish.on_odd)), low(Isa::set(finish.low)), high(Isa::set(finish.high)),
-        bias(Isa::set(finish.bias)), product_shift(Isa::set(finish.product_shift)),
-        shift(Isa::set(finish.shift)), shifts_products(finish.product_shift != 0),
-        looks_at_sign(finish.on_negative != 0), kind(finish.kind) {}
+        bias(Isa::set(finish.bias)), shift(Isa::set(finish.shift)), looks_at_sign(finish.on_negative != 0), kind(finish.kind) {}
 
+  // Sums in the unit of their bias, by channel.
+  template <int count>
+  static HWFLOW_INLINE void align(Vec* sums, Vec shifts) {
+#pragma GCC unroll 16
+    for (int i = 0; i < count; ++i) sums[i] = Isa::shift_left(sums[i], shifts);
+  }
   // Sums with their bias; ready for `rounded` if they are to be rounded.
   template <int count>
   HWFLOW_INLINE void complete(Vec* sums, Vec biases) const {
-    if (shifts_products) {
-#pragma GCC unroll 16
-      for (int i = 0; i < count; ++i) sums[i] = Isa::shift_left(sums[i], product_shift);
-    }
 #pragma GCC unroll 16
     for (int i = 0; i < count; ++i) sums[i] = Isa::add(sums[i], biases);
     if (looks_at_sign) {  // no rounding looks at the sign and at the last bit
@@ -107,6 +107,9 @@ HWFLOW_INLINE void gemm_block(const GemmTask& task, const typename Isa::Finish& 
   }
 #pragma GCC unroll 4
   for (int n = 0; n < vectors; ++n) {
+    if (task.shifts != nullptr) {
+      finisher.template align<rows>(sums[n], Isa::load(task.shifts + n * Isa::lanes));
+    }
     finisher.template complete<rows>(sums[n], Isa::load(task.biases + n * Isa::lanes));
   }
 #pragma GCC unroll 16
@@ -172,6 +175,9 @@ void depthwise_pairs(const DepthwiseTask& task) {
         const Vec odd = Isa::load_bytes(input + task.taps[tap + 1] + c);
         sum = Isa::Shorts::dot(sum, Isa::pair(even, odd), Isa::load(weights));
         weights += Isa::lanes * 4;
+      }
+      if (task.shifts != nullptr) {
+        finisher.template align<1>(&sum, Isa::load(task.shifts + c));
       }
       finisher.template complete<1>(&sum, Isa::load(task.biases + c));
       const int left = channels - c;

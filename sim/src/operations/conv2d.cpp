@@ -1,4 +1,4 @@
-// Convolution with bias: `(sum of weight * input) * 2**product_shift + bias`.
+// Convolution with bias: `(sum of weight * input) * 2**shift + bias`, both by output channel.
 #include "conv2d.hpp"
 
 #include <algorithm>
@@ -43,6 +43,10 @@ class Conv2D final : public Operation {
     conv.product_shift = attributes.integer("product_shift");
     if (conv.product_shift < 0 || conv.product_shift > 62) {
       throw ProgramError("product_shift: must be from 0 to 62");
+    }
+    conv.shifts.assign(static_cast<std::size_t>(conv.filters), conv.product_shift);
+    for (const auto& [key, value] : attributes.json.object(attributes.where)) {
+      if (key == "channel_shifts") add_channel_shifts(attributes, conv);
     }
     conv.weight_fraction_bits = attributes.format("weight_format").fraction_bits();
     conv.weights = weights.values;
@@ -108,6 +112,21 @@ class Conv2D final : public Operation {
   }
 
  private:
+  static void add_channel_shifts(const Attributes& attributes, Conv2DParameters& conv) {
+    const Array& by_channel = attributes.array("channel_shifts");
+    if (by_channel.shape != std::vector<std::int64_t>{conv.filters}) {
+      throw ProgramError("channel_shifts: must have one for each of the " +
+                         std::to_string(conv.filters) + " filters");
+    }
+    for (std::size_t filter = 0; filter < conv.shifts.size(); ++filter) {
+      const std::int64_t bits = by_channel.values[filter];
+      if (bits < 0 || bits > 62 - conv.product_shift) {
+        throw ProgramError("channel_shifts: must be from 0 to 62, product_shift included");
+      }
+      conv.shifts[filter] += bits;
+    }
+  }
+
   // What each filter can reach over the actual weights; with padding's zeros, and the partial sums.
   Interval reach(const Interval& source) const {
     const auto filters = static_cast<std::size_t>(conv_.filters);
@@ -132,8 +151,8 @@ class Conv2D final : public Operation {
       }
     }
     Interval result;
-    const __int128 unit = std::int64_t{1} << conv_.product_shift;
     for (std::size_t filter = 0; filter < filters; ++filter) {
+      const __int128 unit = std::int64_t{1} << conv_.shifts[filter];
       result.low.push_back(narrowed(low[filter] * unit + conv_.biases[filter]));
       result.high.push_back(narrowed(high[filter] * unit + conv_.biases[filter]));
     }
@@ -154,6 +173,10 @@ class PortableConv {
       : conv_(conv), in_(site.inputs[0]), out_(site.result->shape), sink_(site.sink),
         weights_(conv.weights.begin(), conv.weights.end()) {
     conv_.weights.clear();
+    for (const auto bits : conv.shifts) {
+      units_.push_back(bits < std::numeric_limits<Sum>::digits ? static_cast<Sum>(Sum{1} << bits)
+                                                               : Sum{0});
+    }
   }
 
   void rows(const Context& context, std::int64_t first, std::int64_t last) const {
@@ -172,8 +195,9 @@ class PortableConv {
       for (std::int64_t x = 0; x < out_.width; ++x) {
         pixel(lines.data(), top, x, sums.data());
         for (std::int64_t f = 0; f < conv_.filters; ++f) {
-          const auto bias = static_cast<Sum>(conv_.biases[static_cast<std::size_t>(f)]);
-          const Sum sum = static_cast<Sum>(sums[static_cast<std::size_t>(f)] * unit_) + bias;
+          const auto at = static_cast<std::size_t>(f);
+          const auto bias = static_cast<Sum>(conv_.biases[at]);
+          const Sum sum = static_cast<Sum>(sums[at] * units_[at]) + bias;
           row[static_cast<std::size_t>(x * conv_.filters + f)] =
               static_cast<std::make_signed_t<Sum>>(sum);
         }
@@ -220,9 +244,7 @@ class PortableConv {
   Shape out_;
   Sink sink_;
   std::vector<Sum> weights_;
-  Sum unit_ = conv_.product_shift < std::numeric_limits<Sum>::digits
-                  ? static_cast<Sum>(Sum{1} << conv_.product_shift)
-                  : Sum{0};
+  std::vector<Sum> units_;  // by filter
 };
 
 template <typename Sum>

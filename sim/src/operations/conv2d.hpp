@@ -1,6 +1,8 @@
 // A convolution's parameters, and the ways to compute it.
 #pragma once
 
+#include <algorithm>
+
 #include "hwflow/execution.hpp"
 #include "hwflow/target.hpp"
 
@@ -15,10 +17,11 @@ struct Conv2DParameters {
   std::int64_t stride_x = 1;
   Padding padding;
   std::int64_t groups = 1;
-  std::int64_t product_shift = 0;
+  std::int64_t product_shift = 0;  // of the unit of the sums
   std::int64_t weight_fraction_bits = 0;
   std::vector<std::int64_t> weights;  // [row][column][input of the group][filter]
   std::vector<std::int64_t> biases;
+  std::vector<std::int64_t> shifts;  // of a filter's products, at least product_shift
   std::int64_t least_weight = 0;
   std::int64_t greatest_weight = 0;
 
@@ -29,6 +32,9 @@ struct Conv2DParameters {
                       std::int64_t filter) const {
     const std::int64_t at = ((ky * kernel_width + kx) * group_inputs + input) * filters + filter;
     return weights[static_cast<std::size_t>(at)];
+  }
+  bool shifts_products() const {
+    return std::any_of(shifts.begin(), shifts.end(), [](std::int64_t bits) { return bits != 0; });
   }
   // Sum of a filter's weights.
   std::int64_t weight_sum(std::int64_t filter) const;

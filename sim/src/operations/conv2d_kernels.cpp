@@ -51,7 +51,8 @@ struct Segments {
 std::int32_t corrected_bias(const Conv2DParameters& conv, std::int64_t filter, std::int64_t zero) {
   // Modulo 2**32, as the sums are; a shift of 32 and more leaves nothing of them.
   const std::uint64_t excess = static_cast<std::uint64_t>(conv.weight_sum(filter)) *
-                               static_cast<std::uint64_t>(zero) << conv.product_shift;
+                               static_cast<std::uint64_t>(zero)
+                               << conv.shifts[static_cast<std::size_t>(filter)];
   const auto bias = static_cast<std::uint64_t>(conv.biases[static_cast<std::size_t>(filter)]);
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(bias - excess));
 }
@@ -80,7 +81,6 @@ class Gemm {
     origin_x_ = -conv.padding.left;
     finish_ = finish_of(sink_.requantizer,
                         site.requantized != nullptr ? *site.requantized : *site.result);
-    finish_.product_shift = static_cast<std::int32_t>(conv.product_shift);
     lay_out_panels(conv, kernels.max_vectors);
     for (const Panel& panel : panels_) {
       if (method == ConvMethod::kBytes) {
@@ -91,6 +91,10 @@ class Gemm {
       for (std::int64_t f = 0; f < panel.channels; ++f) {
         biases_[static_cast<std::size_t>(panel.biases + f)] =
             corrected_bias(conv, panel.filter + f, bias_of(in.storage));
+        if (!shifts_.empty()) {
+          shifts_[static_cast<std::size_t>(panel.biases + f)] = static_cast<std::int32_t>(
+              conv.shifts[static_cast<std::size_t>(panel.filter + f)]);
+        }
       }
     }
   }
@@ -119,6 +123,7 @@ class Gemm {
                    in_.at(origin_y_, origin_x_) + panel.group * group_bytes_;
       task.weights = weights_.data() + panel.weights;
       task.biases = biases_.data() + panel.biases;
+      task.shifts = shifts_.empty() ? nullptr : shifts_.data() + panel.biases;
       task.vectors = panel.vectors;
       task.channels = panel.channels;
       task.output = reinterpret_cast<std::uint8_t*>(context.arena) + sink_.view.offset +
@@ -151,6 +156,7 @@ class Gemm {
     }
     weights_ = Packed(weights);
     biases_.assign(static_cast<std::size_t>(biases), 0);
+    if (conv.shifts_products()) shifts_.assign(static_cast<std::size_t>(biases), 0);
   }
 
   template <typename T>
@@ -190,6 +196,7 @@ class Gemm {
   std::vector<Panel> panels_;
   Packed weights_;
   std::vector<std::int32_t> biases_;
+  std::vector<std::int32_t> shifts_;  // empty where nothing is shifted
 };
 
 // Copies the input as int16 with its padding around it.
@@ -241,6 +248,7 @@ class Depthwise {
     const auto padded = static_cast<std::int64_t>(taps_.size());
     weights_ = Packed(channels * padded * (kernels.interleaves ? 1 : 2));
     biases_.assign(static_cast<std::size_t>(channels), 0);
+    if (conv.shifts_products()) shifts_.assign(static_cast<std::size_t>(channels), 0);
     for (std::int64_t i = 0; i < items; ++i) {
       const std::int64_t c = i % conv.filters;
       const std::int64_t block = i / chunk * chunk * padded;
@@ -259,6 +267,10 @@ class Depthwise {
         }
       }
       biases_[static_cast<std::size_t>(i)] = corrected_bias(conv, c, bias_of(in_.storage));
+      if (!shifts_.empty()) {
+        shifts_[static_cast<std::size_t>(i)] =
+            static_cast<std::int32_t>(conv.shifts[static_cast<std::size_t>(c)]);
+      }
     }
     task_.input_pixel = pixels * conv.stride_x * in_.pixel_stride;
     task_.tap_count = static_cast<std::int32_t>(padded);
@@ -269,7 +281,6 @@ class Depthwise {
     task_.output_pixel = pixels * sink_.view.pixel_stride;
     task_.finish = finish_of(sink_.requantizer,
                              site.requantized != nullptr ? *site.requantized : *site.result);
-    task_.finish.product_shift = static_cast<std::int32_t>(conv.product_shift);
   }
 
   void run(const Context& context, std::int64_t first, std::int64_t last) const {
@@ -277,6 +288,7 @@ class Depthwise {
     task.taps = taps_.data();
     task.weights = weights_.data();
     task.biases = biases_.data();
+    task.shifts = shifts_.empty() ? nullptr : shifts_.data();
     for (std::int64_t y = first; y < last; ++y) {
       task.input = reinterpret_cast<const std::uint8_t*>(context.arena) +
                    in_.at(y * stride_y_ + origin_y_, origin_x_);
@@ -296,6 +308,7 @@ class Depthwise {
   std::int64_t origin_x_;
   std::vector<std::int64_t> taps_;
   std::vector<std::int32_t> biases_;
+  std::vector<std::int32_t> shifts_;  // empty where nothing is shifted
   DepthwiseTask task_{};
 };
 
