@@ -150,7 +150,10 @@ class _Builder:
         means = self.means[node.name]
         if _kind_of(node).channel_axes == 2:
             return np.asarray((error.sum(axis=(0, 1)) * means[:, None]).ravel())
-        return np.asarray(means @ error.reshape(-1, *error.shape[-2:]).sum(axis=0))
+        inputs, filters = error.shape[-2:]
+        groups = means.size // inputs
+        summed = error.reshape(-1, inputs, groups, filters // groups).sum(axis=0)
+        return np.asarray(np.einsum("gi,igf->gf", means.reshape(groups, inputs), summed).ravel())
 
     def weight_quantizers(self, node: FloatNode) -> tuple[Any, Any]:
         bias = self.biases[node.name].format

@@ -10,6 +10,8 @@ import pytest
 
 from hwflow.fixed_point import FixedPoint
 from hwflow.quantize import qkeras, scales
+from hwflow.quantize.build import quantize
+from hwflow.sections import Quantization
 
 EIGHT = scales.linear(8)
 
@@ -96,3 +98,31 @@ def test_qkeras_makes_exactly_these_weights(width: int, octaves: tuple[int, ...]
     stored = qkeras.stored(found.values, found.format).astype(np.float32)
     told = qkeras.raw_weights(stored, quantizer, "the kernel")
     np.testing.assert_array_equal(told.to_float(), found.to_float())
+
+
+def test_biases_make_up_for_what_rounding_adds_on_the_average() -> None:
+    """The mean of each output channel over the calibration images is that of the float network."""
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    image = keras.Input((6, 6, 4), name="image")
+    x = layers.Conv2D(6, 1, groups=2, name="grouped")(image)
+    x = layers.DepthwiseConv2D(1, depth_multiplier=2, name="depthwise")(x)
+    x = layers.Dense(5, name="dense")(layers.GlobalAveragePooling2D(name="mean")(x))
+    model = keras.Model(image, x)
+    rng = np.random.default_rng(3)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    images = rng.uniform(1, 2, (3, 6, 6, 4)).astype(np.float32)
+    chosen = Quantization.model_validate(
+        {"weights": {"width": 3}, "activations": {"width": 16}, "biases": {"width": 20}}
+    )
+    made = quantize(model, chosen, images)
+    for name, tap in (("grouped", model), ("depthwise", model), ("dense", model)):
+        wanted = keras.Model(tap.input, tap.get_layer(name).output)(images).numpy()
+        # the quantized layer on what the float network gives it
+        layer = made.get_layer(name)
+        source = tap.get_layer(name).input
+        given = keras.Model(tap.input, source)(images) if name != "grouped" else images
+        found = layer(given).numpy()
+        axes = tuple(range(wanted.ndim - 1))
+        assert np.abs(found - wanted).max() > 0.05
+        np.testing.assert_allclose(found.mean(axes), wanted.mean(axes), atol=2e-3)
