@@ -102,7 +102,7 @@ def input_means(
     taps = keras.Model(model.inputs, [_tensor_of(model, graph.node(name)) for name in sources])
     sums: dict[str, Any] = dict.fromkeys(sources, 0.0)
     for start in range(0, len(images), BATCH):
-        values = taps.predict_on_batch(images[start : start + BATCH])
+        values = predict(taps, images[start : start + BATCH])
         for name, array in zip(sources, values if len(sources) > 1 else [values], strict=True):
             means = np.asarray(array, np.float64).reshape(len(array), -1, array.shape[-1])
             sums[name] = sums[name] + means.mean(axis=1).sum(axis=0)
