@@ -102,11 +102,7 @@ def assert_hardware_equals(
     from hwflow.plan.mapping import Choices, map_graph
     from hwflow.simulate.csim import compile_project, simulate
 
-<<<<<<< HEAD
-    layer = SimpleNamespace(reuse_factor=None, storage="auto", multiplier="auto")
-=======
     layer = LayerHardware(None, "auto")
->>>>>>> 42421ef (Give the tests' layers all that hardware asks of them)
     streams = map_graph(graph, Choices(for_layer=lambda name: layer))
     settings = ProjectSettings("vitis", "xczu9eg-ffvb1156-2-e", 5.0)
     files, _ = hls4ml_backend.convert(model, graph, streams, settings)
