@@ -89,7 +89,7 @@ def require_buildable(model: Any, design: Design) -> list[dict[str, Any]]:
         DesignError: with every fault of every layer, and the file that they are in.
     """
     from hwflow.quantize.adopt import adopt, is_quantized
-    from hwflow.quantize.build import quantize
+    from hwflow.quantize.build import quantizable, quantize
     from hwflow.quantize.float_graph import read
     from hwflow.quantize.lower import lower
     from hwflow.quantize.summary import layers_of, operations_of
@@ -99,7 +99,9 @@ def require_buildable(model: Any, design: Design) -> list[dict[str, Any]]:
         if is_quantized(model):
             made = adopt(model, design.quantization.input, nothing)
             return operations_of(lower(made, design.name))
-        layers = layers_of(read(model), design.quantization)
+        graph = read(model)
+        quantizable(graph, design.quantization, design.fault)
+        layers = layers_of(graph, design.quantization)
         if design.network.file is not None:  # families are known to be lowered
             lower(quantize(model, design.quantization, nothing, design.fault), design.name)
         return layers
