@@ -189,7 +189,7 @@ class _Flow:
             "quantize": ("quantization", "calibration", "preprocessing"),
             "lower": ("outputs",),
             "plan": ("hardware",),
-            "hls": ("name", "hardware"),
+            "hls": ("name", "hardware", "verification", "preprocessing"),  # the golden vectors too
             "compile": ("simulation",),
             "verify": ("verification", "preprocessing"),
         }.get(name, ())
