@@ -373,7 +373,7 @@ def test_an_unchanged_design_reuses_every_step_without_tensorflow(
     ("old", "new", "first"),
     [
         ("interval_cycles: 400", "interval_cycles: 6000", "plan"),
-        ("{source: noise, seed: 2, count: 3}", "{source: noise, seed: 2, count: 2}", "hls"),
+        ("{source: noise, seed: 2, count: 3}", "{source: noise, seed: 3, count: 3}", "hls"),
         ("mean: 0", "mean: 1", "quantize"),
     ],
 )
@@ -427,9 +427,13 @@ def test_an_interrupted_build_leaves_the_previous_project(
     def interrupted(*arguments: Any, **options: Any) -> Any:
         raise error
 
-    name = {"lower": "write", "hls": "quantized_input", "verify": "require_exact"}[step]
+    name = {
+        "lower": "hwflow.flow.write",
+        "hls": "hwflow.simulate.verify.quantized_input",
+        "verify": "hwflow.simulate.verify.require_exact",
+    }[step]
     with monkeypatch.context() as patch:
-        patch.setattr(flow, name, interrupted)
+        patch.setattr(name, interrupted)
         with pytest.raises((KeyboardInterrupt, OSError)):
             flow.build(made.design, made.root, start=step)
     assert contents(made.project) == published

@@ -108,6 +108,7 @@ def _conv2d(random: Random, name: str) -> Made:
     weight_format = random_format(random)
     high = (1 << (weight_format.width - 1)) - 1
     bits = int(random.choice([0, 8, 16, 31, 40, 61]))
+    channel_shifts = random.integers(0, 8, filters) if random.random() < 0.4 else None
     return [x], Conv2D(
         name,
         (x.name,),
@@ -118,6 +119,7 @@ def _conv2d(random: Random, name: str) -> Made:
         tuple(int(side) for side in random.integers(0, 3, 4)),  # type: ignore[arg-type]
         groups,
         int(random.choice([0, 0, 0, 1, 7, 20])),
+        channel_shifts,
     )
 
 

@@ -28,6 +28,7 @@ from hwflow.opset import (
     SumPool2D,
     Table,
 )
+from tests.support.operation_cases import kinds, program, random_case
 
 BYTE = FixedPoint(8, 2)
 
@@ -40,7 +41,7 @@ def convolution(name: str, source: str, shape: tuple[int, ...], **options: Any) 
 
 
 def operations() -> list[Operation]:
-    """A program with every kind of operation."""
+    """A program whose tensors have every relation to one another."""
     half = FixedPoint(6, 2, False)
     return [
         Input("image", (), (6, 5, 2), BYTE),
@@ -65,8 +66,18 @@ def graph() -> IntegerGraph:
     return IntegerGraph.build("toy", operations(), ["gated", "linear"])
 
 
-def test_the_program_holds_every_kind() -> None:
-    assert {operation.kind for operation in operations()} == set(KINDS)
+def test_every_kind_survives_its_files(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    drawn = enumerate(4 * kinds())
+    cases = [random_case(random, kind, f"case{index}_") for index, kind in drawn]
+    graph = program(cases)
+    assert {operation.kind for operation in graph.operations} == set(KINDS)
+    files = graph.to_files()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    again = IntegerGraph.load(tmp_path)
+    assert again.tensors == graph.tensors
+    assert again.to_files() == files
 
 
 def test_formats_shapes_and_divisors_follow_from_the_operations(graph: IntegerGraph) -> None:
