@@ -92,6 +92,52 @@ std::vector<ap_int_base<W, S> > values(int most) {
 // An undefined quotient is not asked for.
 #define DIVISIBLE(a, b) (!((b) == 0))
 
+template <typename T>
+struct kind_of {
+    static const int width = 8 * sizeof(T);
+    static const bool is_signed = T(-1) < T(0);
+};
+template <int W>
+struct kind_of<ap_int<W> > {
+    static const int width = W;
+    static const bool is_signed = true;
+};
+template <int W>
+struct kind_of<ap_uint<W> > {
+    static const int width = W;
+    static const bool is_signed = false;
+};
+
+// Beyond 128 bits the reference takes an unsigned number for a negative one beside a signed one;
+// the fast types refuse such remainders.
+template <typename A, typename B>
+struct has_remainder {
+    static const bool value =
+        kind_of<A>::is_signed == kind_of<B>::is_signed ||
+        (kind_of<A>::width <= 128 && kind_of<B>::width <= 128);
+};
+
+template <bool EXISTS>
+struct remainders {
+    template <typename A, typename B>
+    static void binary(const A& a, const B& b) {
+        put(a % b);
+    }
+    template <typename A, typename B>
+    static void assigned(const A& a, const B& b) {
+        A c = a;
+        c %= b;
+        put(c);
+    }
+};
+template <>
+struct remainders<false> {
+    template <typename A, typename B>
+    static void binary(const A&, const B&) {}
+    template <typename A, typename B>
+    static void assigned(const A&, const B&) {}
+};
+
 template <typename A, typename B>
 void binary(const A& a, const B& b) {
     put(a + b);
@@ -102,7 +148,7 @@ void binary(const A& a, const B& b) {
     put(a ^ b);
     if (DIVISIBLE(b, b)) {
         put(a / b);
-        put(a % b);
+        remainders<has_remainder<A, B>::value>::binary(a, b);
     }
     put(a == b);
     put(a != b);
@@ -136,9 +182,7 @@ void assigned(const A& a, const B& b) {
         c = a;
         c /= b;
         put(c);
-        c = a;
-        c %= b;
-        put(c);
+        remainders<has_remainder<A, B>::value>::assigned(a, b);
     }
     c = b;
     put(c);
@@ -191,7 +235,7 @@ void with_native(const A& a, C c) {
     put(c >= a);
     if (DIVISIBLE(a, a)) {
         put(c / a);
-        put(c % a);
+        remainders<has_remainder<C, A>::value>::binary(c, a);
     }
     A converted(c);
     put(converted);

@@ -102,6 +102,8 @@ struct division {
 
     // Of the first operand's sign. If that has none the second one's is not seen.
     static common remainder(const A& a, const B& b) {
+        static_assert(both::s1 == both::s2 || greater(both::w1, both::w2) <= 128,
+                      "the remainder of a signed and an unsigned number has at most 128 bits");
         const common first(a);
         const common second(b);
         const pattern_t divisor =
