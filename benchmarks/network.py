@@ -16,6 +16,7 @@ IMAGES = 4
 SEED = 0
 DESIGN = """name: {name}
 network: {{file: network.h5}}
+quantization: {{weights: {{scale: tensor}}}}  # stock hls4ml knows no others
 calibration: {{source: noise, seed: 1, count: 8}}
 hardware: {{backend: vitis, part: {part}, clock_period_ns: {clock_period_ns}}}
 verification: {{images: images.npy, count: {images}}}
