@@ -69,8 +69,9 @@ def main(pipe: int, design: Path, folder: Path, repeats: int) -> None:
             with marks.stage(name):
                 simulate(simulator, inputs, folder / "run", log, tensors=tensors, workers=workers)
     with marks.stage("compile, reference types"):
+        hls = result.project / "hls"
         reference = compile_project(
-            result.project / "hls", graph, folder / "reference", log, ap_types="reference"
+            hls, project.streams, folder / "reference", log, ap_types="reference"
         )
     with marks.stage("one process, reference types"):
         simulate(reference, inputs, folder / "run", log, tensors=graph.outputs, workers=1)
