@@ -73,6 +73,23 @@ inline void two_products(input_t input, weight_t low, weight_t high, product_t& 
     high_product = product_t((product >> SPLIT) + (below < 0 ? 1 : 0));
 }
 
+// The products of `simd` inputs with the weights of one output lane, summed.
+template <typename CONFIG, typename product_t, typename MULTIPLIER, typename number,
+          typename input_t, typename word_t, int WORDS>
+inline number lane_sum(const input_t (&inputs)[CONFIG::simd], const word_t (&row)[WORDS],
+                       int lane) {
+#pragma HLS INLINE
+    number sum = 0;
+PRODUCT:
+    for (int part = 0; part < CONFIG::simd; ++part) {
+#pragma HLS UNROLL
+        sum += product_of<product_t>(inputs[part],
+                                     weight_lane<CONFIG>(row, lane * CONFIG::simd + part),
+                                     MULTIPLIER());
+    }
+    return sum;
+}
+
 // The products of `simd` inputs with the weights of `pe` output lanes, summed in each lane.
 template <typename MULTIPLIER>
 struct dot_products {
@@ -84,14 +101,7 @@ struct dot_products {
     LANE:
         for (int lane = 0; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
-            sums[lane] = 0;
-        PRODUCT:
-            for (int part = 0; part < CONFIG::simd; ++part) {
-#pragma HLS UNROLL
-                sums[lane] += product_of<product_t>(
-                    inputs[part], weight_lane<CONFIG>(row, lane * CONFIG::simd + part),
-                    MULTIPLIER());
-            }
+            sums[lane] = lane_sum<CONFIG, product_t, MULTIPLIER, number>(inputs, row, lane);
         }
     }
 };
@@ -125,14 +135,7 @@ struct dot_products<in_dsp_pairs> {
     SINGLE:
         for (int lane = PAIRED; lane < CONFIG::pe; ++lane) {
 #pragma HLS UNROLL
-            sums[lane] = 0;
-        LAST:
-            for (int part = 0; part < CONFIG::simd; ++part) {
-#pragma HLS UNROLL
-                sums[lane] += product_of<product_t>(
-                    inputs[part], weight_lane<CONFIG>(row, lane * CONFIG::simd + part),
-                    in_dsps());
-            }
+            sums[lane] = lane_sum<CONFIG, product_t, in_dsps, number>(inputs, row, lane);
         }
     }
 };
