@@ -101,10 +101,35 @@ calibration: {{images: {data}/images/imagenet_sample, count: 16}}
 verification: {{images: {data}/images/imagenet_sample, count: 8}}
 """
 
+MOBILENET_V1 = """
+name: mobilenet_v1_real
+network: {{family: mobilenet_v1, alpha: 0.25}}
+weights: {{file: {data}/weights/mobilenet_v1_0.25_224/mobilenet_v1_0.25_224.h5}}
+preprocessing: {{resize: 256, crop: 224, channels: rgb, mean: 127.5, scale: 0.00784313725490196}}
+calibration: {{images: {data}/images/imagenet_sample, count: 16}}
+verification: {{images: {data}/images/permissive, count: 4}}
+"""
 
-@pytest.mark.parametrize(("design", "parameters"), [(V1_1, 1_235_496), (V1_0, 1_248_424)])
+WAKE_WORDS = """
+name: wake_words_real
+network: {{file: {data}/weights/vww_96/vww_96.h5}}
+preprocessing: {{resize: 96, crop: 96, channels: rgb, mean: 0, scale: 0.00392156862745098}}
+calibration: {{images: {data}/images/imagenet_sample, count: 16}}
+verification: {{images: {data}/images/permissive, count: 8}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("design", "parameters", "images", "values"),
+    [
+        (V1_1, 1_235_496, 8, 3_500_000),
+        (V1_0, 1_248_424, 8, 3_500_000),
+        (MOBILENET_V1, 467_336, 4, 1_000_000),
+        (WAKE_WORDS, 210_850, 8, 100_000),
+    ],
+)
 def test_real_weights_on_real_pictures_are_exact(
-    design: str, parameters: int, tmp_path: Path
+    design: str, parameters: int, images: int, values: int, tmp_path: Path
 ) -> None:
     data = data_path("weights").parent
     data_path("images/imagenet_sample")
@@ -112,4 +137,4 @@ def test_real_weights_on_real_pictures_are_exact(
     path.write_text(design.format(data=data))
     result = flow.build(path, tmp_path / "out")
     assert result.metrics["parameters"] == parameters
-    require_exact(result.metrics, 8, 3_500_000)
+    require_exact(result.metrics, images, values)
