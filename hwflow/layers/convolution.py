@@ -21,7 +21,8 @@ from hwflow.layers.base import (
 from hwflow.opset import Conv2D, Requantize
 
 
-def _check(node: FloatNode) -> str | None:
+def check_convolution(node: FloatNode) -> str | None:
+    """What about a convolution, depthwise or not, cannot be built."""
     if pair(node.config["dilation_rate"]) != (1, 1):
         return f"dilation {node.config['dilation_rate']} is not supported"
     if node.config["data_format"] != "channels_last":
@@ -32,15 +33,55 @@ def _check(node: FloatNode) -> str | None:
 def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -> Any:
     from qkeras import QConv2D
 
-    kernel_quantizer, bias_quantizer = build.weight_quantizers(node)
-    layer = QConv2D(
-        node.config["filters"],
-        pair(node.config["kernel_size"]),
-        strides=pair(node.config["strides"]),
-        padding=node.config["padding"],
+    return add_quantized(
+        node,
+        inputs,
+        build,
+        QConv2D,
+        "kernel",
+        **window_settings(node),
+        filters=node.config["filters"],
         groups=node.config.get("groups", 1),
-        kernel_quantizer=kernel_quantizer,
-        kernel_initializer="zeros",  # set below
+    )
+
+
+def window_settings(node: FloatNode) -> dict[str, Any]:
+    """How a convolution's window lies, as Keras layers are told."""
+    return {
+        "kernel_size": pair(node.config["kernel_size"]),
+        "strides": pair(node.config["strides"]),
+        "padding": node.config["padding"],
+    }
+
+
+def add_quantized(
+    node: FloatNode,
+    inputs: Sequence[Any],
+    build: QuantizedBuilder,
+    layer_class: Any,
+    kernel: str,
+    **settings: Any,
+) -> Any:
+    """Adds a QKeras layer with a kernel and a bias to the QKeras model, and sets both.
+
+    Args:
+        node: the float layer.
+        inputs: its one input tensor.
+        build: gives quantizers and weights.
+        layer_class: of QKeras.
+        kernel: what the class calls its kernel: `kernel` or `depthwise`.
+        settings: other arguments of the class.
+
+    Returns:
+        The output tensor.
+    """
+    kernel_quantizer, bias_quantizer = build.weight_quantizers(node)
+    layer = layer_class(
+        **settings,
+        **{
+            f"{kernel}_quantizer": kernel_quantizer,
+            f"{kernel}_initializer": "zeros",  # set below
+        },
         bias_quantizer=bias_quantizer,
         name=node.name,
     )
@@ -139,5 +180,5 @@ KIND = LayerKind(
     lower=_lower,
     computes=True,
     weights=("kernel", "bias"),
-    check=_check,
+    check=check_convolution,
 )

@@ -6,23 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwflow.layers.base import FloatNode, LayerKind, LoweringContext, QuantizedBuilder
-from hwflow.layers.convolution import lower_convolution
+from hwflow.layers.convolution import add_quantized, lower_convolution
 
 
 def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -> Any:
     from qkeras import QDense
 
-    kernel_quantizer, bias_quantizer = build.weight_quantizers(node)
-    layer = QDense(
-        node.config["units"],
-        kernel_quantizer=kernel_quantizer,
-        kernel_initializer="zeros",  # set below
-        bias_quantizer=bias_quantizer,
-        name=node.name,
-    )
-    result = layer(inputs[0])
-    layer.set_weights(build.stored_weights(node))
-    return result
+    return add_quantized(node, inputs, build, QDense, "kernel", units=node.config["units"])
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:

@@ -5,35 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hwflow.layers.base import FloatNode, LayerKind, LoweringContext, QuantizedBuilder, pair
-from hwflow.layers.convolution import lower_convolution, refuse_dilation
-
-
-def _check(node: FloatNode) -> str | None:
-    if pair(node.config["dilation_rate"]) != (1, 1):
-        return f"dilation {node.config['dilation_rate']} is not supported"
-    if node.config["data_format"] != "channels_last":
-        return "data_format must be channels_last"
-    return None
+from hwflow.layers.base import FloatNode, LayerKind, LoweringContext, QuantizedBuilder
+from hwflow.layers.convolution import (
+    add_quantized,
+    check_convolution,
+    lower_convolution,
+    refuse_dilation,
+    window_settings,
+)
 
 
 def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -> Any:
     from qkeras import QDepthwiseConv2D
 
-    kernel_quantizer, bias_quantizer = build.weight_quantizers(node)
-    layer = QDepthwiseConv2D(
-        pair(node.config["kernel_size"]),
-        strides=pair(node.config["strides"]),
-        padding=node.config["padding"],
+    return add_quantized(
+        node,
+        inputs,
+        build,
+        QDepthwiseConv2D,
+        "depthwise",
+        **window_settings(node),
         depth_multiplier=node.config["depth_multiplier"],
-        depthwise_quantizer=kernel_quantizer,
-        depthwise_initializer="zeros",  # set below
-        bias_quantizer=bias_quantizer,
-        name=node.name,
     )
-    result = layer(inputs[0])
-    layer.set_weights(build.stored_weights(node))
-    return result
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
@@ -53,5 +46,5 @@ KIND = LayerKind(
     computes=True,
     weights=("kernel", "bias"),
     channel_axes=2,
-    check=_check,
+    check=check_convolution,
 )
