@@ -19,6 +19,8 @@ MODELS = ("Functional", "Model", "Sequential")
 LARGEST = 1 << 22
 """Units, filters or sides of an input beyond which a file is damaged or meant to harm."""
 
+UNSUPPORTED = "this kind of layer is not supported"
+
 Complaint = tuple[str, str]
 """A layer's name (empty for the model) and what about it cannot be built."""
 
@@ -60,12 +62,15 @@ def complaints(description: Mapping[str, Any]) -> Iterator[Complaint]:
         yield "", "must have layers, but there is none besides the input"
     yield from _name_complaints(layers)
     is_quantized = any(layer.kind in ROLES for layer in layers)
+    is_told = False  # which layers are supported: with the first that is not
     for layer in layers:
         if is_quantized and layer.kind in UNQUANTIZED:
             text = "must be quantized, as other layers of the model are"
             yield layer.name, f"{text}. {UNQUANTIZED[layer.kind]}"
         for text in _layer_complaints(layer):
-            yield layer.name, text
+            tells = text.endswith(UNSUPPORTED)
+            yield layer.name, f"{text}; {supported()}" if tells and not is_told else text
+            is_told = is_told or tells
 
 
 def _entries(description: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -163,7 +168,7 @@ def _kind_complaints(layer: _Layer) -> Iterator[str]:
     """What a float layer's kind, and its own activation's, cannot build."""
     kind = float_kind(layer.kind)
     if kind is None and layer.kind not in COMPOSITIONS:
-        yield f"is a {layer.kind}: {unsupported()}"
+        yield f"is a {layer.kind}: {UNSUPPORTED}"
         return
     inputs = 2 if layer.kind in COMPOSITIONS else layer.inputs
     config = {**layer.config, "data_format": "channels_last"}  # another is told by itself
@@ -187,11 +192,11 @@ def _node(layer: _Layer, kind: str, config: Mapping[str, Any], inputs: int) -> F
     return FloatNode(layer.name, kind, ("",) * inputs, config, {}, (), layer.name)
 
 
-def unsupported() -> str:
-    """That a kind of layer is not supported, and which are."""
+def supported() -> str:
+    """Which kinds of layers are."""
     known = {name for kind in kinds() for name in kind.float_classes}
     known |= {*ROLES, *COMPOSITIONS, "BatchNormalization"} - {"Elementwise"}
-    return f"this kind of layer is not supported; supported are {', '.join(sorted(known))}"
+    return f"supported are {', '.join(sorted(known))}"
 
 
 def _quantizer_complaints(layer: _Layer) -> Iterator[str]:

@@ -298,11 +298,32 @@ def _product(layer: Any, name: str, tensors: list[Any]) -> Any:
     return total
 
 
+def _normalization(layer: Any, name: str, tensor: Any) -> Any:
+    """A batch norm with the layer's statistics; deviations are at least Keras's epsilon."""
+    from keras import backend
+    from keras.layers import BatchNormalization
+
+    mean, variance = (np.asarray(values, np.float64) for values in (layer.mean, layer.variance))
+    if mean.size not in (1, mean.shape[-1]):
+        raise operators.UntranslatableError(
+            f"must normalise channels, axis -1, or all values alike, not axis {layer.axis}"
+        )
+    deviation = np.maximum(np.sqrt(variance), backend.epsilon())
+    if layer.invert:  # times the deviation, plus the mean
+        mean, deviation = -mean / deviation, 1 / deviation
+    norm = BatchNormalization(center=False, scale=False, epsilon=0.0, name=name)
+    result = norm(tensor)
+    channels = (tensor.shape[-1],)
+    norm.set_weights([np.broadcast_to(v.ravel(), channels) for v in (mean, deviation**2)])
+    return result
+
+
 COMPOSITIONS: Mapping[str, Callable[[Any, str, Any], Any]] = {
     "Average": _average,
     "Dense": _pixelwise,
     "GlobalMaxPooling2D": _global_maximum,
     "Multiply": _product,
+    "Normalization": _normalization,
     "PReLU": _parametric_relu,
     "QDense": _pixelwise,
     "SeparableConv2D": _separable,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BIAS_DEVIATION = 0.05
 RECTIFIERS = ("relu", "relu6")
+STATISTICS = ("mean", "variance", "count")
+"""Of a `Normalization`: they describe the inputs, so they are kept."""
 
 
 def randomise(model: keras.Model, seed: int) -> None:
@@ -36,6 +38,9 @@ def randomise(model: keras.Model, seed: int) -> None:
         tensors = []
         for variable in layer.weights:
             part = variable.name.split("/")[-1].split(":")[0]
+            if part in STATISTICS:
+                tensors.append(variable.numpy())
+                continue
             generator = _generator(seed, layer.name, part)
             shape = tuple(int(size) for size in variable.shape)
             tensors.append(_tensor(part, shape, gain, generator))

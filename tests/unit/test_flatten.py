@@ -219,6 +219,13 @@ def test_functions_that_stand_for_no_layer_are_refused_all_at_once() -> None:
     assert all(text.startswith("layer 'tf.") for text in texts)
 
 
+def test_normalised_rows_are_refused() -> None:
+    given = image()
+    rows = L.Normalization(axis=1, mean=np.zeros(6), variance=np.ones(6), name="rows")
+    with pytest.raises(DesignError, match=r"must normalise channels, axis -1, .* not axis \(1,\)"):
+        flattened(keras.Model(given, rows(given)))
+
+
 def test_what_is_wrong_within_a_model_is_named_with_it() -> None:
     inputs = keras.Input((6, 5, 3))
     inner = keras.Model(inputs, L.PReLU(name="slopes")(inputs), name="inner")
@@ -246,6 +253,13 @@ COMPOSED: dict[str, Function] = {
     "four concatenated": lambda x: L.Concatenate(name="it")([x, L.ReLU(name="r")(x), x, x]),
     "a difference": lambda x: L.Subtract(name="it")([x, L.ReLU(name="r")(x)]),
     "an average": lambda x: L.Average(name="it")([x, L.ReLU(name="r")(x)]),
+    "normalised channels": lambda x: L.Normalization(
+        mean=[0.1, -0.2, 0.3], variance=[0.5, 2.0, 0.0], name="it"
+    )(x),
+    "normalised values": lambda x: L.Normalization(
+        axis=None, mean=0.25, variance=4.0, invert=True, name="it"
+    )(x),
+    "statistics that were learnt": lambda x: L.Normalization(name="it")(x),
     "a slope for all": lambda x: L.PReLU(shared_axes=[1, 2, 3], name="it")(x),
 }
 
