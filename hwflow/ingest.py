@@ -293,6 +293,8 @@ def _latency(
         for layer, row in result.per_layer.get("csynth", {}).items()
         if "initiation_interval_cycles" in row
     }
+    if "load_cycles" in estimates.get("latency", {}):  # no report tells it apart
+        latency["load_cycles"] = estimates["latency"]["load_cycles"]
     if slowest:
         latency["bottleneck"] = max(sorted(slowest), key=lambda layer: slowest[layer])
     return latency
