@@ -119,7 +119,7 @@ def weights_of(streams: StreamGraph, built: IntegerGraph, other: IntegerGraph) -
         if process.is_loaded:
             operation = other.operation(process.layer)
             assert isinstance(operation, Conv2D)
-            process = replace(process, weights=operation.weights)
+            process = replace(process, weights=operation.weights, biases=operation.biases)
         processes.append(process)
     return weights_bytes(replace(streams, processes=tuple(processes)))
 
