@@ -434,6 +434,15 @@ class _Planner:
                 f"{bottleneck} has no multipliers to add: only more channels a beat, or fewer "
                 f"pixels, make it faster"
             )
+        loaded = self.with_load_port()
+        if loaded is not None:
+            shorter = self.shortest(loaded, self.budget(self.device) - self.overhead)
+            if shorter is not None and shorter <= _WORTHWHILE * interval:
+                return (
+                    f"{bottleneck} is slowest: with weights loaded into UltraRAM "
+                    f"(hardware.uram_load_port: true) a frame would take {shorter} cycles instead "
+                    f"of {interval}"
+                )
         if not gains or min(gains.values()) > _WORTHWHILE * interval:
             return f"{bottleneck} is folded as little as is legal: more of the device does not help"
         best = min(gains, key=lambda kind: gains[kind])
@@ -466,10 +475,10 @@ class _Planner:
                     f"layer {slow} needs {least} cycles however many multipliers it has: "
                     f"the target must be {least} or more"
                 )
-        if can_load(self.device) and not self.may_load:
-            loaded = _Planner(self.graph, self.choices, self.device, self.share, may_load=True)
-            if self.feasible(loaded.options, target, self.budget(self.device) - self.overhead):
-                nearest.append("weights loaded into UltraRAM: hardware.uram_load_port: true")
+        loaded = self.with_load_port()
+        room = self.budget(self.device) - self.overhead
+        if loaded is not None and self.feasible(loaded, target, room):
+            nearest.append("weights loaded into UltraRAM: hardware.uram_load_port: true")
         nearest += self.narrower(target)
         larger = self.larger(target)
         if larger is not None:
@@ -479,6 +488,13 @@ class _Planner:
             nearest.append(f"split over {split} such devices")
         lines += nearest or ["nothing near it does either: use a smaller network"]
         return "; ".join(lines)
+
+    def with_load_port(self) -> list[LayerOptions] | None:
+        """The options that the load port would add, where it is possible and not allowed."""
+        if self.may_load or self.choices.uram_load_port or not can_load(self.device):
+            return None
+        loaded = _Planner(self.graph, self.choices, self.device, self.share, may_load=True)
+        return loaded.options
 
     def narrower(self, target: int | None) -> list[str]:
         room = self.budget(self.device) - self.overhead

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -281,6 +282,19 @@ def test_a_plan_with_the_port_is_never_worse(
     if target is not None or made.interval_cycles == plain.interval_cycles:
         weight = sum(share**2 for share in made.total.shares(part).values())
         assert weight <= sum(share**2 for share in plain.total.shares(part).values())
+
+
+def test_the_advice_names_the_port_where_idle_ultraram_would_help() -> None:
+    part = device(uram=40, lut=12_000, dsp=1_000, bram_18k=24)
+    plain = plan(heavy(), choices(), part)
+    found = re.search(r"uram_load_port: true\) a frame would take (\d+) cycles", plain.advice)
+    assert found is not None, plain.advice
+    assert int(found[1]) < plain.interval_cycles
+    made = plan(heavy(), allowed(), part)
+    assert made.interval_cycles < plain.interval_cycles
+    assert "uram_load_port" not in made.advice
+    without = plan(heavy(), choices(), dataclasses.replace(part, uram=0))
+    assert "uram_load_port" not in without.advice
 
 
 def test_the_port_changes_nothing_where_there_is_no_ultraram_or_it_can_be_initialised() -> None:
