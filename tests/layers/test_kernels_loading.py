@@ -20,15 +20,19 @@ from hwflow.plan.mapping import map_graph
 from hwflow.plan.streams import StreamGraph
 from hwflow.sections import LayerHardware
 from tests.support.kernel_cases import conv_graph, emitted_case, extreme_images
-from tests.support.kernel_harness import Case, run_cases
+from tests.support.kernel_harness import FAST, STRICT, Case, run_cases
 from tests.support.plan_graphs import Builder
 
 UINT8 = FixedPoint(8, 3, False)
 INT8 = FixedPoint(8, 2)
 
 
-def check(batch: list[tuple[IntegerGraph, Case, IntArray]], folder: Path) -> None:
-    results = run_cases([(case, [images]) for _, case, images in batch], folder)
+def check(
+    batch: list[tuple[IntegerGraph, Case, IntArray]],
+    folder: Path,
+    flags: tuple[str, ...] = STRICT,
+) -> None:
+    results = run_cases([(case, [images]) for _, case, images in batch], folder, flags)
     for (graph, case, images), found in zip(batch, results, strict=True):
         assert "load_rows" in case.definitions
         values = graph.evaluate({graph.inputs[0]: images})
@@ -95,6 +99,15 @@ def test_weights_of_one_bit(tmp_path: Path) -> None:
             assert "weight_width = 1;" in case.definitions
             batch.append((graph, case, images))
     check(batch, tmp_path)
+
+
+def test_as_optimised_for_simulation(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    batch = []
+    for fold, width in ((Fold(16, 8), 8), (Fold(4, 8), 4)):
+        graph = conv_graph(rng, (6, 5, 16), (3, 3), 16, UINT8, FixedPoint(width, 1), UINT8)
+        batch.append((graph, loaded(graph, fold), extreme_images(rng, (6, 5, 16), UINT8)))
+    check(batch, tmp_path, FAST)
 
 
 def test_channels_with_their_own_scales(tmp_path: Path) -> None:
