@@ -450,9 +450,11 @@ class _Checker:
         found["hardware"] = hardware.model_copy(update={"part": part})
         target = hardware.target
         try:
-            has_uram = find_device(part).uram > 0
+            device = find_device(part)
+            has_uram = device.uram > 0
+            can_hold = device.uram_initialisable or hardware.uram_load_port
         except DesignError as error:  # it exists, but its resources are not known
-            has_uram = True
+            has_uram = can_hold = True
             for key in ("latency_ms", "fastest"):
                 if target is not None and getattr(target, key) is not None:
                     self.fault(
@@ -464,6 +466,13 @@ class _Checker:
         for path, storage in places:
             if storage == "uram" and not has_uram:
                 self.fault(path, f"must be 'auto', 'lut' or 'bram': {part} has no UltraRAM.")
+            elif storage == "uram" and not can_hold:
+                self.fault(
+                    path,
+                    f"must be 'auto', 'lut' or 'bram', or come with "
+                    f"`hardware.uram_load_port: true`: the UltraRAM of {part} cannot be "
+                    f"initialised, so its weights have to be loaded at start-up.",
+                )
         if target is not None and target.frames_per_second is not None:
             most = 1e9 / hardware.clock_period_ns
             if target.frames_per_second > most:

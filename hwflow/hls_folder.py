@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwflow.errors import DesignError, Fault
+from hwflow.plan.loading import WEIGHTS_FILE
 
 _SETTING = re.compile(r'^set (\w+) "?([^"\n]*?)"?\s*$', re.MULTILINE)
 _FUNCTION = re.compile(r"^void (\w+)\s*\(", re.MULTILINE)
@@ -27,6 +28,7 @@ class HlsFolder:
         clock_period_ns: asked for.
         functions: by function that can be a top of its own: the layer that it is a part of.
         sources: by function: its file below `hls`.
+        is_loaded: whether calls may begin with a load of weights.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class HlsFolder:
     clock_period_ns: float
     functions: Mapping[str, str]
     sources: Mapping[str, str]
+    is_loaded: bool = False
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -89,6 +92,7 @@ def read_project(folder: Path) -> HlsFolder:
         period,
         functions,
         sources,
+        (hls / WEIGHTS_FILE).is_file(),
     )
 
 

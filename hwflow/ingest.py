@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwflow.errors import DesignError, Fault
-from hwflow.hls_folder import read_project
+from hwflow.hls_folder import HlsFolder, read_project
 from hwflow.project_estimate import of_metrics
 from hwflow.recalibration import Factors, appended, factors_of, table_of
 from hwflow.report.vendor_archive import extract_reports
@@ -74,13 +74,17 @@ def ingest(project: Path, reports: Path) -> Comparison:
     """
     target = read_project(project)
     if reports.is_dir():
-        found = join_reports(find_reports(reports), target.name, target.functions)
-        return merge(target.folder, target.name, found, reports)
+        return merge(target.folder, target.name, _joined(target, reports), reports)
     with tempfile.TemporaryDirectory(prefix="hwflow-ingest-") as name:
         folder = Path(name).resolve()
         extract_reports(reports, folder)
-        found = join_reports(find_reports(folder), target.name, target.functions)
-        return merge(target.folder, target.name, found, folder)
+        return merge(target.folder, target.name, _joined(target, folder), folder)
+
+
+def _joined(target: HlsFolder, folder: Path) -> VendorResult:
+    return join_reports(
+        find_reports(folder), target.name, target.functions, is_loaded=target.is_loaded
+    )
 
 
 # --- metrics -------------------------------------------------------------------------------------
@@ -293,6 +297,8 @@ def _latency(
         for layer, row in result.per_layer.get("csynth", {}).items()
         if "initiation_interval_cycles" in row
     }
+    if "load_cycles" in estimates.get("latency", {}):  # no report tells it apart
+        latency["load_cycles"] = estimates["latency"]["load_cycles"]
     if slowest:
         latency["bottleneck"] = max(sorted(slowest), key=lambda layer: slowest[layer])
     return latency

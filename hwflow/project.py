@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import IntArray
 from hwflow.integer_graph import IntegerGraph
 from hwflow.keras_models import load_keras
+from hwflow.plan.loading import load_words
 from hwflow.plan.streams import StreamGraph
 from hwflow.progress import Progress, SilentProgress
 from hwflow.sections import Preprocessing, Simulation, Verification
 from hwflow.simulate.verify import quantized_input, require_exact
 
 if TYPE_CHECKING:
+    from hwflow.simulate.csim import Simulator
     from hwflow.simulate.fast import FastEngine
 
 WITNESSES = ("keras", "integer", "fast", "csim")
@@ -118,20 +120,28 @@ class Project:
         except (OSError, ValueError) as error:
             raise DesignError(Fault(str(self.folder / name), "", str(error))) from error
 
-    def predict(self, images: npt.ArrayLike, witness: str = "integer") -> Prediction:
+    def predict(
+        self, images: npt.ArrayLike, witness: str = "integer", *, weights: bytes | None = None
+    ) -> Prediction:
         """What a witness makes of images.
 
         Args:
             images: preprocessed real values, shape `(N, H, W, C)`.
             witness: `keras` (the QKeras model), `integer` (the integer graph in NumPy), `fast` (the
                 engine) or `csim` (the emitted code, compiled).
+            weights: what `csim` loads at start-up instead of the project's own words; see
+                `weights_of`.
 
         Raises:
-            DesignError: for another witness or another shape of the images.
+            DesignError: for another witness, another shape of the images, or weights for a witness
+                or a project that loads none.
             ToolError: if the C-simulation cannot be compiled or fails.
         """
         if witness not in WITNESSES:
             raise DesignError(f"witness must be one of {', '.join(WITNESSES)}, not {witness!r}")
+        if weights is not None and (witness != "csim" or not load_words(self.streams)):
+            loads = "csim, of a project with a load port"
+            raise DesignError(f"weights are loaded by {loads}, not by {witness}")
         graph = self.graph
         raw = quantized_input(graph, images)
         inputs = {graph.inputs[0]: raw}
@@ -142,7 +152,7 @@ class Project:
             fast = self.engine.predict(inputs)
             integers = {name: fast[name].astype(np.int64) for name in graph.outputs}
         elif witness == "csim":
-            integers = self._simulated(inputs)
+            integers = self._simulated(inputs, weights)
         else:
             integers = self._of_keras(np.asarray(images, np.float32))
         floats = {name: graph.tensors[name].format.to_float(v) for name, v in integers.items()}
@@ -158,13 +168,36 @@ class Project:
             for name in graph.outputs
         }
 
-    def _simulated(self, inputs: dict[str, IntArray]) -> dict[str, IntArray]:
+    def weights_of(self, other: IntegerGraph) -> bytes:
+        """The words to stream in so that this project computes with another's weights.
+
+        Args:
+            other: the same network with other weights in the layers that are loaded, such as
+                `hwflow.open(folder).graph` of a project with the same quantization.
+
+        Returns:
+            64-bit words, the least significant byte first, as `hls/host/weights.bin` holds them.
+
+        Raises:
+            DesignError: if nothing is loaded, or the other differs in more than those weights:
+                every difference.
+        """
+        from hwflow.hls.loading import weights_of
+
+        return weights_of(self.streams, self.graph, other)
+
+    def _simulated(self, inputs: dict[str, IntArray], weights: bytes | None) -> dict[str, IntArray]:
         from hwflow.simulate.csim import simulate
 
         with tempfile.TemporaryDirectory() as scratch:
             log = Path(scratch) / "log.txt"
+            simulator = self.simulator(log, SilentProgress())
+            if weights is not None:
+                words = Path(scratch) / "weights.bin"
+                words.write_bytes(weights)
+                simulator = replace(simulator, weights=words)
             found = simulate(
-                self.simulator(log, SilentProgress()),
+                simulator,
                 inputs,
                 Path(scratch) / "run",
                 log,
@@ -176,7 +209,7 @@ class Project:
             for name, array in found.items()
         }
 
-    def simulator(self, log: Path, progress: Progress, ap_types: str | None = None) -> Any:
+    def simulator(self, log: Path, progress: Progress, ap_types: str | None = None) -> Simulator:
         """The compiled C-simulation; objects are kept beside the project.
 
         Args:

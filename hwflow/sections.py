@@ -341,6 +341,11 @@ class Hardware(Section):
         0.8, description="Of each resource of the part that a plan for a target may take."
     )
     storage: Storage = Field("auto", description="Memory of the weights.")
+    uram_load_port: bool = Field(
+        False,
+        description="Whether weights may stand in UltraRAM that cannot be initialised: the top "
+        "function then has a port through which they are loaded at start-up.",
+    )
     multiplier: Multiplier = Field(
         "auto", description="What makes the products; dsp_pair: two of an input in one DSP slice."
     )

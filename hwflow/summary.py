@@ -109,6 +109,8 @@ def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
             if key in latency  # a report may lack any of them
         ]
+        if latency.get("load_cycles"):
+            parts.append(f"weights loaded in {latency['load_cycles']:,} cycles at start-up")
         rows.append((f"speed ({latency['source']})", ", ".join(parts)))
     return rows
 

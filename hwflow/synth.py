@@ -275,7 +275,7 @@ def _conclude(
     if not reports:
         return SynthResult(project, outcomes, None, None, tuple(notes))
     try:
-        result = join_reports(reports, project.name, project.functions)
+        result = join_reports(reports, project.name, project.functions, is_loaded=project.is_loaded)
     except DesignError as error:
         raise ToolError(f"{stage} of {project.name}: {error}") from error
     comparison = merge(project.folder, project.name, result)

@@ -16,6 +16,10 @@ REGISTER_WORDS = 4
 """Below this many words a buffer stands in registers (its words are updated too often)."""
 
 
+LOAD, LOAD_WORDS = "load", "load_words"
+"""The last parameters of a process whose weights are loaded: whether they are, and from where."""
+
+
 @dataclass(frozen=True)
 class Arrays:
     """The arrays of one process, in the order in which its kernel takes them.
@@ -163,7 +167,12 @@ def _scales(process: Process, streams: Mapping[str, Stream], backend: str) -> Ar
     return Arrays(tuple(name for name, _ in parts), (), text)
 
 
-def _weights(process: Process, streams: Mapping[str, Stream], backend: str) -> Arrays:
+def packed_weights(process: Process) -> packing.NativeArray:
+    """The weights of a convolution as its memory holds them, a row a cycle.
+
+    Raises:
+        DesignError: if a weight does not fit, or there are not as many rows as planned.
+    """
     assert process.weights is not None
     assert process.biases is not None
     assert process.weight_format is not None
@@ -181,30 +190,45 @@ def _weights(process: Process, streams: Mapping[str, Stream], backend: str) -> A
     else:
         rows = packing.weight_rows(operation, pe, process.settings["simd"])
     packed = packing.pack_rows(rows, process.settings["weight_width"])
-    rom, bias_rom = process.memories
-    if packed.shape[0] != rom.words:
-        raise DesignError(
-            f"{process.name}: {packed.shape[0]} words of weights, planned {rom.words}"
-        )
+    planned = process.memories[0].words
+    if packed.shape[0] != planned:
+        raise DesignError(f"{process.name}: {packed.shape[0]} words of weights, planned {planned}")
+    return packed
+
+
+def _weights(process: Process, streams: Mapping[str, Stream], backend: str) -> Arrays:
+    assert process.biases is not None
+    packed, pe = packed_weights(process), process.settings["pe"]
+    held, bias_rom = process.memories
     weights, biases = f"{process.name}_weights", f"{process.name}_biases"
     shift_bits = process.settings["shift_bits"]
     rows_of = "in the unit of the accumulator"
     if shift_bits:
         rows_of += f", above the {shift_bits} bits of a channel's shift"
     constants = packing.with_shifts(process.biases, process.channel_shifts, shift_bits)
-    text = (
-        f"// Constants of {process.name}: {rows.shape[1]} weights of "
-        f"{process.weight_format} a word, one word a cycle.\n"
-        f"{packing.array_text(weights, packed)}\n"
-        f"// One row for each fold of the output channels, {rows_of}.\n"
+    one_row = f"{process.multipliers} weights of {process.weight_format} a word"
+    text = f"// Constants of {process.name}"
+    if not held.is_loaded:
+        text += f": {one_row}, one word a cycle.\n{packing.array_text(weights, packed)}\n//"
+    else:
+        text += "; its weights are loaded."
+    text += (
+        f" One row for each fold of the output channels, {rows_of}.\n"
         f"{packing.array_text(biases, packing.bias_rows(constants, pe))}"
     )
-    lines = (
-        f"    // {rom.words} words of {rom.width_bits} bits",
-        *_bound(weights, rom, backend, rom=True),
+    lines = [
+        f"    // {held.words} words of {held.width_bits} bits",
+        *_bound(weights, held, backend, rom=not held.is_loaded),
         *_bound(biases, bias_rom, backend, rom=True),
-    )
-    return Arrays((weights, biases), lines, text)
+    ]
+    if held.is_loaded:
+        sizes = f"[{packed.shape[0]}][{packed.shape[1]}]"
+        lines[0] += f", {one_row}; it keeps what was loaded"
+        lines.insert(1, f"    static {packing.cpp_type(packed)} {weights}{sizes};")
+        lines.append(
+            f"    if ({LOAD}) {{\n        hwflow::load_rows({LOAD_WORDS}, {weights});\n    }}"
+        )
+    return Arrays((weights, biases), tuple(lines), text)
 
 
 _MAKERS: Mapping[str, Maker] = {

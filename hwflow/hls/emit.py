@@ -36,6 +36,12 @@ HEADERS: Mapping[str, str] = {
 }
 """The header of each kernel."""
 
+
+def headers_of(process: Process) -> set[str]:
+    """The headers that a process's file includes."""
+    return {HEADERS[process.kernel], *(["loading"] if process.is_loaded else [])}
+
+
 JOINS = ("add", "concatenate")
 """Kernels that take any number of inputs."""
 
@@ -87,11 +93,16 @@ class ProcessText:
     weights: str | None
 
 
+LOAD_TYPES = ("bool", "hls::stream<hwflow::load_word>&")
+"""The types of the parameters by which a process's weights are loaded."""
+
+
 def arguments_of(process: Process, streams: Mapping[str, Stream]) -> tuple[str, ...]:
     """Types of the parameters of a process's function."""
-    return tuple(
+    found = tuple(
         f"hls::stream<{beat_type(streams[name])} >&" for name in [*process.inputs, *process.outputs]
     )
+    return (*found, *LOAD_TYPES) if process.is_loaded else found
 
 
 def process_text(process: Process, streams: Mapping[str, Stream], backend: str) -> ProcessText:
@@ -110,6 +121,8 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
     ports = [f"input{i if len(inputs) > 1 else ''}" for i in range(len(inputs))]
     ports += [f"output{i if len(outputs) > 1 else ''}" for i in range(len(outputs))]
     arguments = arguments_of(process, streams)
+    loading = [arrays.LOAD, arrays.LOAD_WORDS] if process.is_loaded else []
+    parameters = [*ports, *loading]
     requantization = None
     types: list[tuple[str, str]] = []
     if process.kernel == "sliding_window":
@@ -157,7 +170,7 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
         render(
             "function.j2",
             process=process,
-            arguments=[f"{t} {n}" for t, n in zip(arguments, ports, strict=True)],
+            arguments=[f"{t} {n}" for t, n in zip(arguments, parameters, strict=True)],
             memories=taken.lines,
             names=[*called, *taken.names],
         ),

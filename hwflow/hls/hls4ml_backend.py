@@ -29,7 +29,7 @@ from hls4ml.writer.writers import Writer, register_writer
 
 from hwflow.errors import DesignError, Fault, HwflowError, MismatchError, ToolError
 from hwflow.fixed_point import FixedPoint
-from hwflow.hls import emit, writer
+from hwflow.hls import emit, loading, writer
 from hwflow.integer_graph import IntegerGraph
 from hwflow.layers import kinds
 from hwflow.opset import Conv2D
@@ -270,7 +270,8 @@ def convert(
             raise ToolError(f"hls4ml cannot convert the model: {error}") from error
     read_back(converted, streams)
     files = PlannedFiles()
-    for path, text in {**converted.planned_files, **writer.ap_type_files()}.items():
+    planned = {**converted.planned_files, **writer.ap_type_files(), **loading.host_files(streams)}
+    for path, text in planned.items():
         files.add(path, text)
     return files, told.getvalue()
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
 from hwflow.opset import Conv2D
+from hwflow.plan.blocks import row_bits, word_bits
 
 NativeArray = npt.NDArray[Any]
 
@@ -157,11 +158,10 @@ def pack_rows(rows: npt.NDArray[np.int64], width: int) -> NativeArray:
     return packed.view(f"<u{chunk // 8}").astype(f"uint{chunk}")
 
 
-def word_bits(width: int, lanes: int) -> int:
-    """Bits of the native integers that hold a row of `lanes` weights."""
-    if width in (8, 16, 32):
-        return width
-    return min((64, 32, 16, 8), key=lambda chunk: -(-lanes * width // chunk) * chunk)
+def loaded_elements(width: int, lanes: int) -> int:
+    """Native integers of the register in which `load_rows` gathers a row: whole 64-bit words."""
+    each = 64 // word_bits(width, lanes)
+    return -(-row_bits(width, lanes) // 64) * each
 
 
 def cpp_type(array: NativeArray) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import IntArray
-from hwflow.hls import emit, limits
+from hwflow.hls import emit, limits, loading, packing
+from hwflow.plan.loading import STREAM_DEPTH, load_words
 from hwflow.plan.mapping import identifier
 from hwflow.plan.streams import Process, Stream, StreamGraph
 
@@ -84,6 +85,9 @@ def check(graph: StreamGraph) -> None:
             if memory.role != "biases":
                 width = -(-memory.width_bits // lanes)
                 faults += limits.memory_faults(f"{where}, {memory.role}", lanes, width)
+            if memory.is_loaded:
+                kept = packing.loaded_elements(process.settings["weight_width"], lanes)
+                faults += limits.register_faults(f"{where}, a row that is loaded", kept)
         if process.multipliers:
             faults += limits.unroll_faults(where, process.multipliers)
             faults += limits.register_faults(where, process.settings.get("pe", lanes))
@@ -117,7 +121,7 @@ def layer_files(
             "layer.cpp.j2",
             title=titles.get(layer, layer),
             remarks=[_remark(process, graph.streams) for process in processes],
-            headers=sorted({emit.HEADERS[process.kernel] for process in processes}),
+            headers=sorted(set().union(*map(emit.headers_of, processes))),
             weight_headers=weight_headers,
             processes=[texts[process.name] for process in processes],
         )
@@ -158,6 +162,7 @@ def project_files(
         "clock_period_ns": settings.clock_period_ns,
         "clock_uncertainty": settings.clock_uncertainty,
         "backend": settings.backend,
+        "is_loaded": load_words(graph) > 0,
         "sources": sorted(path for path in files if path.startswith("firmware/layers/")),
         "cflags": CFLAGS,
     }
@@ -180,11 +185,21 @@ def shell_files(graph: StreamGraph, backend: str = "vitis") -> dict[str, str]:
     inputs, outputs = ports_of(graph)
     ports = [*inputs, *outputs]
     outside = dict(zip([*graph.inputs, *graph.outputs], [p.name for p in ports], strict=True))
+    way = loading.way_of(graph)
     calls = []
     for process in graph.processes:
         words = [outside.get(name, name) for name in [*process.inputs, *process.outputs]]
+        if process.is_loaded:
+            words += [loading.FLAG, way.sources[process.name]]
+        if process.name in way.deals:
+            calls.append(way.deals[process.name])
         calls.append(f"{process.name}({', '.join(words)});")
     arguments = [port.argument for port in ports]
+    given = [port.name for port in ports]
+    if way.sources:
+        _check_names(graph, way)
+        arguments += [f"bool {loading.FLAG}", f"hls::stream<hwflow::load_word>& {loading.PORT}"]
+        given += [loading.FLAG, loading.PORT]
     streams = [
         {
             "name": stream.name,
@@ -195,29 +210,61 @@ def shell_files(graph: StreamGraph, backend: str = "vitis") -> dict[str, str]:
         }
         for stream in graph.internal
     ]
+    streams += [
+        {
+            "name": name,
+            "beat": "hwflow::load_word",
+            "depth": STREAM_DEPTH,
+            "reason": "words of a load: any depth will do",
+            "storage": "srl" if backend == "vitis" else None,
+        }
+        for name in way.streams
+    ]
     declared = [
         {"name": process.name, "arguments": emit.arguments_of(process, graph.streams)}
         for process in graph.processes
     ]
-    name = graph.name
+    name, words_to_load = graph.name, load_words(graph)
     return {
         f"firmware/{name}.h": emit.render(
-            "top.h.j2", name=name, ports=[_described(port) for port in ports], arguments=arguments
+            "top.h.j2",
+            name=name,
+            ports=[_described(port) for port in ports],
+            arguments=arguments,
+            load_words=words_to_load,
         ),
         f"firmware/{name}.cpp": emit.render(
-            "top.cpp.j2", name=name, ports=ports, arguments=arguments, streams=streams, calls=calls
+            "top.cpp.j2",
+            name=name,
+            ports=ports,
+            arguments=arguments,
+            streams=streams,
+            calls=calls,
+            load_words=words_to_load,
         ),
-        "firmware/layers.h": emit.render("layers.h.j2", name=name, processes=declared),
+        "firmware/layers.h": emit.render(
+            "layers.h.j2", name=name, processes=declared, load_words=words_to_load
+        ),
         "simulation/simulate.cpp": emit.render(
             "simulate.cpp.j2",
             name=name,
             ports=ports,
+            arguments=given,
+            load_words=words_to_load,
             inputs=inputs,
             outputs=outputs,
             values_an_image=sum(port.stream.pixels * port.stream.channels for port in inputs),
         ),
         "Makefile": emit.render("Makefile.j2", name=name, cflags=GCC_FLAGS),
     }
+
+
+def _check_names(graph: StreamGraph, way: loading.Way) -> None:
+    """The parameters and streams of a load must hide no function and no stream."""
+    taken = {*graph.streams, *(process.name for process in graph.processes)}
+    for name in (loading.FLAG, loading.PORT, *way.streams):
+        if name in taken:
+            raise DesignError(f"a layer leads to the C++ name {name}, which the load port has")
 
 
 def ports_of(graph: StreamGraph) -> tuple[list[Port], list[Port]]:
@@ -251,7 +298,7 @@ def testbench_files(
             images=len(inputs[0]),
             inputs=in_ports,
             outputs=out_ports,
-            ports=[*in_ports, *out_ports],
+            load_words=load_words(graph),
         )
     }
     for port, values in zip([*in_ports, *out_ports], [*inputs, *outputs], strict=True):

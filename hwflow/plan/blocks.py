@@ -5,6 +5,9 @@ from __future__ import annotations
 BRAM_TILINGS = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 """Width and depth of a BRAM18's configurations (UG573)."""
 
+URAM_WORDS, URAM_BITS = 4096, 72
+"""Depth and width of an UltraRAM, which has no other configuration (UG573)."""
+
 LUT_DEPTH = 64
 """A LUT6 is a 64 x 1 memory (UG574); up to this depth a memory in LUTs needs no multiplexers."""
 
@@ -12,6 +15,24 @@ LUT_DEPTH = 64
 def bram_18k(words: int, width_bits: int) -> int:
     """BRAM18 blocks of the cheapest tiling."""
     return min(-(-width_bits // width) * -(-words // depth) for width, depth in BRAM_TILINGS)
+
+
+def uram(words: int, width_bits: int) -> int:
+    """UltraRAM blocks, side by side for the width and one after another for the depth."""
+    return -(-words // URAM_WORDS) * -(-width_bits // URAM_BITS)
+
+
+def word_bits(width: int, lanes: int) -> int:
+    """Bits of the native integers that hold a row of `lanes` weights of `width` bits."""
+    if width in (8, 16, 32):
+        return width
+    return min((64, 32, 16, 8), key=lambda chunk: -(-lanes * width // chunk) * chunk)
+
+
+def row_bits(width: int, lanes: int) -> int:
+    """Bits of a row of weights in memory: whole native integers."""
+    chunk = word_bits(width, lanes)
+    return -(-lanes * width // chunk) * chunk
 
 
 def luts(words: int, width_bits: int) -> int:

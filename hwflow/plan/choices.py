@@ -30,6 +30,7 @@ class Choices:
         interval_cycles: cycles an image where no reuse factor is given.
         fastest: fold as little as legal (`strategy: latency`).
         uram_initialisable: whether the device's UltraRAM can hold constants.
+        uram_load_port: whether weights may be loaded into UltraRAM that cannot.
         folds: of convolutions by name, as a plan chose them; they come before everything else.
         storages: of weights by the convolution's name, as a plan chose them.
         multipliers: `lut`, `dsp` or `dsp_pair` by the convolution's name, as a plan chose them.
@@ -42,6 +43,7 @@ class Choices:
     interval_cycles: int = folding.DEFAULT_INTERVAL_CYCLES
     fastest: bool = False
     uram_initialisable: bool = False
+    uram_load_port: bool = False
     folds: Mapping[str, folding.Fold] = field(default_factory=dict)
     storages: Mapping[str, str] = field(default_factory=dict)
     multipliers: Mapping[str, str] = field(default_factory=dict)

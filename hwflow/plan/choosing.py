@@ -249,6 +249,7 @@ def convolution_options(
     multiplier: str = "auto",
     *,
     uram_initialisable: bool = False,
+    uram_load_port: bool = False,
 ) -> list[Option]:
     """Every way to build a convolution with some folds.
 
@@ -258,7 +259,8 @@ def convolution_options(
         folds: to consider.
         storage: given by hand, or `auto`.
         multiplier: likewise.
-        uram_initialisable: whether weights may stand in UltraRAM.
+        uram_initialisable: whether weights may stand in UltraRAM as constants.
+        uram_load_port: whether they may be loaded into it where they cannot.
     """
     options = []
     for fold in folds:
@@ -271,11 +273,12 @@ def convolution_options(
         if multiplier == "auto" and layer.can_pair and fold.pe > 1:
             multipliers.append("dsp_pair")
         storages = [storage] if storage != "auto" else ["lut", "bram"]
-        if storage == "auto" and uram_initialisable:
+        if storage == "auto" and (uram_initialisable or uram_load_port):
             storages.append("uram")
         for place in storages:
             name = "lutram" if place == "lut" else place
+            is_loaded = place == "uram" and not uram_initialisable
             for impl in multipliers:
-                made = cost.convolution(layer, fold, impl, name) + extra
+                made = cost.convolution(layer, fold, impl, name, is_loaded=is_loaded) + extra
                 options.append(Option(fold, impl, place, period, made))
     return options

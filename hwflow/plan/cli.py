@@ -40,6 +40,14 @@ def plan(
     fastest: Annotated[
         bool, typer.Option("--fastest", help="Most frames a second, whatever the design's target.")
     ] = False,
+    load_port: Annotated[
+        bool | None,
+        typer.Option(
+            "--uram-load-port/--no-uram-load-port",
+            help="Weights may be loaded into UltraRAM that cannot be initialised; "
+            "default the design's.",
+        ),
+    ] = None,
     output: _Output = Path("hls_projects"),
     as_json: _Json = False,
 ) -> None:
@@ -81,6 +89,8 @@ def plan(
         goal = dataclasses.replace(goal, share=share)
     graph = flow.integer_graph(design, output, RichProgress())
     choices = choices_of(read)
+    if load_port is not None:
+        choices = dataclasses.replace(choices, uram_load_port=load_port)
     if not all_parts:
         (device,) = devices
         said_of = dataclasses.replace(choices, uram_initialisable=device.uram_initialisable)
@@ -150,6 +160,8 @@ def dataflow(
 
 def plan_lines(made: Plan) -> list[str]:
     """A plan as text."""
+    from hwflow.plan.loading import load_words
+
     shares = made.total.shares(made.device)
     lines = [
         f"{made.device.name}: {made.frames_per_second:.1f} frames/s, interval "
@@ -159,6 +171,13 @@ def plan_lines(made: Plan) -> list[str]:
     for kind, share in shares.items():
         used, has = getattr(made.total, kind), getattr(made.device, kind)
         lines.append(f"  {kind:9} {used:8} of {has:8}  {share:6.1%}")
+    words = load_words(made.graph)
+    if words:
+        layers = sum(process.is_loaded for process in made.graph.processes)
+        milliseconds = words * made.clock_period_ns / 1e6
+        lines.append(
+            f"load port: {layers} layers, {words} cycles ({milliseconds:.1f} ms) at start-up"
+        )
     lines.append(f"binding: {made.binding}; bottleneck: {made.bottleneck}; {made.advice}")
     for name, fold in made.choices.folds.items():
         lines.append(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hwflow.plan import blocks
 from hwflow.plan.device import Device
 from hwflow.plan.folding import Fold, Foldable
+from hwflow.plan.loading import PORT_BITS, STREAM_DEPTH
 from hwflow.plan.streams import Memory, Process, Stream, StreamGraph
 
 KINDS = ("lut", "ff", "dsp", "bram_18k", "uram")
@@ -106,9 +107,21 @@ def memory(words: int, width_bits: int, storage: str) -> Resources:
     """A read-only memory or a buffer."""
     if storage == "bram":
         return Resources(bram_18k=blocks.bram_18k(words, width_bits), ff=width_bits)
-    if storage == "uram":  # 4096 x 72 (UG573)
-        return Resources(uram=-(-words // 4096) * -(-width_bits // 72), ff=width_bits)
+    if storage == "uram":
+        return Resources(uram=blocks.uram(words, width_bits), ff=width_bits)
     return Resources(lut=blocks.luts(words, width_bits), ff=width_bits)
+
+
+def loading(row_bits: int) -> Resources:
+    """What fills a memory at start-up: the process that deals its words out with two FIFOs, and
+    the loop that gathers a row in registers.
+    """
+    fifo = Resources(
+        lut=20 + blocks.srl_luts(STREAM_DEPTH, PORT_BITS),
+        ff=12 + PORT_BITS,
+    )
+    gathered = Resources(ff=-(-row_bits // PORT_BITS) * PORT_BITS)
+    return fifo + fifo + _OTHER_CONTROL + _OTHER_CONTROL + gathered
 
 
 def auto_storage(words: int, width_bits: int) -> str:
@@ -132,7 +145,9 @@ def products_of(layer: Foldable, fold: Fold, impl: str) -> Resources:
     return Resources(lut=fold.multipliers * one.lut, dsp=fold.multipliers * one.dsp)
 
 
-def convolution(layer: Foldable, fold: Fold, impl: str, storage: str) -> Resources:
+def convolution(
+    layer: Foldable, fold: Fold, impl: str, storage: str, *, is_loaded: bool = False
+) -> Resources:
     """The engine of a convolution, without its sliding window.
 
     Args:
@@ -140,6 +155,7 @@ def convolution(layer: Foldable, fold: Fold, impl: str, storage: str) -> Resourc
         fold: how it is folded.
         impl: `lut`, `dsp`, `dsp_pair` or `auto` for its products.
         storage: of its weights: `bram`, `lutram` or `uram`.
+        is_loaded: whether they come through the load port.
     """
     lanes = fold.pe
     products = fold.multipliers
@@ -156,7 +172,11 @@ def convolution(layer: Foldable, fold: Fold, impl: str, storage: str) -> Resourc
         ff=2 * products * product_bits + lanes * layer.sum_width,
         dsp=made.dsp,
     )
-    total += memory(words, products * layer.weight_width, storage)
+    row_bits = products * layer.weight_width
+    if is_loaded:  # what a constant leaves unused of its integers is no memory
+        row_bits = blocks.row_bits(layer.weight_width, products)
+        total += loading(row_bits)
+    total += memory(words, row_bits, storage)
     total += memory(bias_words, lanes * (layer.sum_width + layer.shift_bits), "lutram")
     rounding = requantization(layer.sum_width, layer.output_width)
     total += Resources(lut=lanes * rounding.lut, ff=lanes * rounding.ff)
@@ -202,7 +222,8 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
     source, out = streams[process.inputs[0]], streams[process.outputs[0]]
     if process.kernel in ("matrix_vector", "depthwise"):
         layer, fold = foldable_of(process, streams)
-        return convolution(layer, fold, process.multiplier, process.memories[0].storage)
+        held = process.memories[0]
+        return convolution(layer, fold, process.multiplier, held.storage, is_loaded=held.is_loaded)
     if process.kernel == "sliding_window":
         (buffer,) = process.memories
         return window(buffer.words, buffer.width_bits, buffer.storage)

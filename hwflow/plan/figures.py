@@ -8,6 +8,7 @@ from hwflow.errors import DesignError
 from hwflow.plan import cost
 from hwflow.plan.dataflow import simulate
 from hwflow.plan.fit import fit
+from hwflow.plan.loading import load_words
 from hwflow.plan.streams import StreamGraph
 from hwflow.sections import Hardware
 
@@ -45,6 +46,7 @@ def figures(graph: StreamGraph, part: str, clock_period_ns: float) -> dict[str, 
             "clock_period_ns": clock_period_ns,
             "frames_per_second": 1e9 / (clock_period_ns * interval),
             "bottleneck": slowest.layer,
+            "load_cycles": load_words(graph),
         },
     }
 

@@ -82,6 +82,7 @@ def weight_memory(choices: Choices, operation: Conv2D, words: int, width_bits: i
         choices.storages.get(operation.name, storage),
         layer=operation.name,
         uram_initialisable=choices.uram_initialisable,
+        uram_load_port=choices.uram_load_port,
     )
 
 

@@ -17,6 +17,7 @@ def place(
     *,
     layer: str = "",
     uram_initialisable: bool = False,
+    uram_load_port: bool = False,
 ) -> Memory:
     """Chooses a memory's storage, or takes the one given by hand.
 
@@ -27,17 +28,20 @@ def place(
         storage: `auto`, `lut`, `bram` or `uram`.
         layer: for the error.
         uram_initialisable: whether the device's UltraRAM can be a ROM.
+        uram_load_port: whether weights in an UltraRAM that cannot may be loaded at start-up.
 
     Raises:
-        DesignError: for weights in an UltraRAM that cannot be initialised.
+        DesignError: for weights in an UltraRAM that can neither be initialised nor loaded.
     """
-    if storage == "uram" and role != "buffer" and not uram_initialisable:
+    is_loaded = storage == "uram" and role != "buffer" and not uram_initialisable
+    if is_loaded and not uram_load_port:
         raise DesignError(
             Fault(
                 "",
                 "hardware.storage",
-                f"layer {layer!r}: the UltraRAM of this device cannot be initialised, so it cannot "
-                f"hold weights (UG573); use bram, lut or auto",
+                f"layer {layer!r}: the UltraRAM of this device cannot be initialised (UG573), so "
+                f"weights in it have to be loaded at start-up; allow that with "
+                f"hardware.uram_load_port: true, or use bram, lut or auto",
             )
         )
     if storage == "auto":
@@ -45,4 +49,5 @@ def place(
         # a block RAM that would be filled to less than an eighth is better spent elsewhere
         sparse = words * width_bits * 8 < bram_18k(words, width_bits) * 18 * 1024
         storage = "lut" if shallow or (sparse and words <= 8 * LUT_DEPTH) else "bram"
-    return Memory(role, words, width_bits, "lutram" if storage == "lut" else storage)
+    name = "lutram" if storage == "lut" else storage
+    return Memory(role, words, width_bits, name, is_loaded)

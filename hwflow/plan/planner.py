@@ -30,6 +30,7 @@ from hwflow.plan.device import Device, load_devices
 from hwflow.plan.fifo_search import UNLIMITED_BEATS
 from hwflow.plan.folding import Fold, Foldable
 from hwflow.plan.lanes import multiplier_of
+from hwflow.plan.loading import load_words
 from hwflow.plan.mapping import Choices, foldable, map_graph
 from hwflow.plan.process_schedule import LATENCIES, RESTART_CYCLES, period_cycles
 from hwflow.plan.streams import StreamGraph
@@ -99,6 +100,7 @@ class Plan:
                 "clock_period_ns": self.clock_period_ns,
                 "frames_per_second": self.frames_per_second,
                 "bottleneck": self.bottleneck,
+                "load_cycles": load_words(self.graph),
             },
             "binding": self.binding,
             "advice": self.advice,
@@ -145,8 +147,14 @@ def plan(
         faults.append(Fault("", "target", f"must be at least one cycle, not {target_interval}"))
     if faults:
         raise DesignError(faults)
-    planner = _Planner(graph, choices, device, share)
+    may_load = can_load(device) and choices.uram_load_port
+    planner = _Planner(graph, choices, device, share, may_load=may_load)
     found = planner.solve(target_interval)
+    if may_load:  # the search is no proof: what it finds without the port may be the better plan
+        plain = _Planner(graph, choices, device, share, may_load=False)
+        other = plain.solve(target_interval)
+        if other is not None and (found is None or planner.better(other, found, target_interval)):
+            planner, found = plain, other
     if found is None:
         raise DoesNotFitError(planner.explain(target_interval, clock_period_ns))
     mapped, chosen, total = found
@@ -181,6 +189,11 @@ def _slowest(mapped: StreamGraph) -> tuple[int, str]:
     return periods[slowest], slowest.layer
 
 
+def can_load(device: Device) -> bool:
+    """Whether a device has UltraRAM that weights have to be loaded into."""
+    return device.uram > 0 and not device.uram_initialisable
+
+
 _Found = tuple[StreamGraph, Choices, Resources]
 
 
@@ -194,8 +207,17 @@ class _Layer:
 
 
 class _Planner:
-    def __init__(self, graph: IntegerGraph, choices: Choices, device: Device, share: float) -> None:
+    def __init__(
+        self,
+        graph: IntegerGraph,
+        choices: Choices,
+        device: Device,
+        share: float,
+        *,
+        may_load: bool,
+    ) -> None:
         self.graph, self.choices, self.device, self.share = graph, choices, device, share
+        self.may_load = may_load  # weights into UltraRAM where the design leaves their place open
         self.layers = self.read_layers()
         self.options = self.options_of(self.layers)
         self.prices = np.array(
@@ -245,6 +267,7 @@ class _Planner:
                     layer.storage,
                     layer.multiplier,
                     uram_initialisable=self.choices.uram_initialisable,
+                    uram_load_port=self.may_load,
                 ),
             )
             for layer in layers
@@ -348,9 +371,11 @@ class _Planner:
                 best, fastest = (mapped, chosen, total), actual
         return best
 
-    def better(self, first: _Found, second: _Found) -> bool:
-        """Whether a plan is faster than another, or as fast and cheaper."""
-        speeds = [_slowest(found[0])[0] for found in (first, second)]
+    def better(self, first: _Found, second: _Found, target: int | None = None) -> bool:
+        """Whether a plan is faster than another, or as fast and cheaper; beyond a target, speed
+        does not count.
+        """
+        speeds = [max(_slowest(found[0])[0], target or 0) for found in (first, second)]
         if speeds[0] != speeds[1]:
             return speeds[0] < speeds[1]
         return bool(
@@ -409,6 +434,15 @@ class _Planner:
                 f"{bottleneck} has no multipliers to add: only more channels a beat, or fewer "
                 f"pixels, make it faster"
             )
+        loaded = self.with_load_port()
+        if loaded is not None:
+            shorter = self.shortest(loaded, self.budget(self.device) - self.overhead)
+            if shorter is not None and shorter <= _WORTHWHILE * interval:
+                return (
+                    f"{bottleneck} is slowest: with weights loaded into UltraRAM "
+                    f"(hardware.uram_load_port: true) a frame would take {shorter} cycles instead "
+                    f"of {interval}"
+                )
         if not gains or min(gains.values()) > _WORTHWHILE * interval:
             return f"{bottleneck} is folded as little as is legal: more of the device does not help"
         best = min(gains, key=lambda kind: gains[kind])
@@ -441,6 +475,10 @@ class _Planner:
                     f"layer {slow} needs {least} cycles however many multipliers it has: "
                     f"the target must be {least} or more"
                 )
+        loaded = self.with_load_port()
+        room = self.budget(self.device) - self.overhead
+        if loaded is not None and self.feasible(loaded, target, room):
+            nearest.append("weights loaded into UltraRAM: hardware.uram_load_port: true")
         nearest += self.narrower(target)
         larger = self.larger(target)
         if larger is not None:
@@ -450,6 +488,13 @@ class _Planner:
             nearest.append(f"split over {split} such devices")
         lines += nearest or ["nothing near it does either: use a smaller network"]
         return "; ".join(lines)
+
+    def with_load_port(self) -> list[LayerOptions] | None:
+        """The options that the load port would add, where it is possible and not allowed."""
+        if self.may_load or self.choices.uram_load_port or not can_load(self.device):
+            return None
+        loaded = _Planner(self.graph, self.choices, self.device, self.share, may_load=True)
+        return loaded.options
 
     def narrower(self, target: int | None) -> list[str]:
         room = self.budget(self.device) - self.overhead

@@ -65,19 +65,22 @@ class Stream:
 
 @dataclass(frozen=True)
 class Memory:
-    """A read-only memory or buffer of a process.
+    """A memory of constants or a buffer of a process.
 
     Attributes:
         role: `weights`, `biases`, `buffer`, or as `Process.constants` name it.
         words: depth.
         width_bits: of a word.
         storage: `bram`, `lutram` or `uram`.
+        is_loaded: whether its contents come through the load port at start-up instead of standing
+            in the code.
     """
 
     role: str
     words: int
     width_bits: int
     storage: str
+    is_loaded: bool = False
 
     @property
     def size_bits(self) -> int:
@@ -133,6 +136,11 @@ class Process:
     weight_format: FixedPoint | None = None
     multipliers: int = 0
     multiplier: str = "auto"
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its weights come through the load port."""
+        return any(memory.is_loaded for memory in self.memories)
 
 
 @dataclass(frozen=True, eq=False)

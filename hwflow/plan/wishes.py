@@ -26,6 +26,7 @@ def choices_of(design: Design) -> Choices:
         interval_cycles=(goal and goal.interval_cycles) or DEFAULT_INTERVAL_CYCLES,
         fastest=hardware.strategy == "latency",
         uram_initialisable=device is not None and device.uram_initialisable,
+        uram_load_port=hardware.uram_load_port,
         # a speed that was asked for is reached only with the depths that simulation finds
         simulate_depths=goal is not None,
     )

@@ -153,7 +153,11 @@ class VendorResult:
 
 
 def join_reports(
-    reports: Sequence[VendorReport], top: str, functions: Mapping[str, str]
+    reports: Sequence[VendorReport],
+    top: str,
+    functions: Mapping[str, str],
+    *,
+    is_loaded: bool = False,
 ) -> VendorResult:
     """Joins reports: each figure from the stage closest to the chip, time from co-simulation first.
 
@@ -166,6 +170,9 @@ def join_reports(
         reports: as read.
         top: name of the design.
         functions: by function that is a module of its own: the layer that it is a part of.
+        is_loaded: whether a call may begin with a load of weights. The greatest cycles are then
+            those of such a call, and the least are taken, which are those of an image alone; where
+            a layer's least interval is not told, it has none.
 
     Raises:
         DesignError: if a report is of another design, or a co-simulation failed.
@@ -192,21 +199,21 @@ def join_reports(
     rows: dict[str, dict[str, dict[str, int]]] = {}
     for report in sorted(whole_design, key=_closeness):
         available.update(report.available)
-        figures.update(_figures(report))
+        figures.update(_figures(report, is_loaded))
         for module in report.modules:
             function = function_of(module.name, top, functions)
             function = function or function_of(module.instance, top, functions)
             if function:
                 row = rows.setdefault(report.stage, {}).setdefault(function, {})
-                for name, value in _row(module).items():
+                for name, value in _row(module, is_loaded).items():
                     row.setdefault(name, value)
     for function, report in alone.items():
         row = rows.setdefault("csynth", {}).setdefault(function, {})
-        for name, figure in _figures(report).items():
+        for name, figure in _figures(report, is_loaded).items():
             if name in _LAYER_FIGURES:
                 row.setdefault(name, figure["value"])
     if alone and "lut" not in figures:
-        figures.update(_added(alone.values()))
+        figures.update(_added(alone.values(), is_loaded))
         available.update(next(iter(alone.values())).available)
     per_layer = {stage: _by_layer(found, functions) for stage, found in rows.items()}
     return VendorResult(figures, per_layer, tuple(reports), available)
@@ -256,11 +263,13 @@ def _closeness(report: VendorReport) -> int:
     return _ORDER.index(report.stage) if report.stage in _ORDER else len(_ORDER)
 
 
-def _figures(report: VendorReport) -> dict[str, dict[str, Any]]:
+def _figures(report: VendorReport, is_loaded: bool) -> dict[str, dict[str, Any]]:
     values: dict[str, Any] = dict(report.resources)
     values["latency_cycles_min"] = report.latency_cycles_min
-    values["latency_cycles"] = report.latency_cycles_max
-    values["initiation_interval_cycles"] = report.initiation_interval_max
+    least, most = report.latency_cycles_min, report.latency_cycles_max
+    values["latency_cycles"] = least if is_loaded else most
+    least, most = report.initiation_interval_min, report.initiation_interval_max
+    values["initiation_interval_cycles"] = least if is_loaded else most
     values["clock_period_ns"] = report.clock_period_ns
     values["clock_estimate_ns"] = report.clock_estimate_ns
     values["worst_slack_ns"] = report.worst_slack_ns
@@ -271,15 +280,18 @@ def _figures(report: VendorReport) -> dict[str, dict[str, Any]]:
     }
 
 
-def _row(row: ModuleRow) -> dict[str, int]:
+def _row(row: ModuleRow, is_loaded: bool) -> dict[str, int]:
     values = {name: getattr(row, name) for name in RESOURCES}
-    values["latency_cycles"] = row.latency_cycles_max
-    values["initiation_interval_cycles"] = row.initiation_interval_cycles
+    values["latency_cycles"] = row.latency_cycles_min if is_loaded else row.latency_cycles_max
+    if not is_loaded or row.latency_cycles_min == row.latency_cycles_max:
+        values["initiation_interval_cycles"] = row.initiation_interval_cycles
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _added(reports: Iterable[VendorReport]) -> Iterator[tuple[str, dict[str, Any]]]:
-    rows = [{k: v["value"] for k, v in _figures(report).items()} for report in reports]
+def _added(
+    reports: Iterable[VendorReport], is_loaded: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    rows = [{k: v["value"] for k, v in _figures(report, is_loaded).items()} for report in reports]
     joins = dict.fromkeys((*RESOURCES, "latency_cycles"), sum)
     for name in (*joins, "initiation_interval_cycles", "clock_period_ns", "clock_estimate_ns"):
         values = [row[name] for row in rows if name in row]

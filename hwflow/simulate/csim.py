@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from hwflow.errors import DesignError, Fault, ToolError
 from hwflow.fixed_point import IntArray
+from hwflow.plan.loading import READER_FILE, WEIGHTS_FILE, load_words
 from hwflow.plan.mapping import identifier
 from hwflow.plan.streams import Stream, StreamGraph
 from hwflow.toolchain.gcc import Compiler, find_compiler, run, summarise
@@ -48,12 +49,14 @@ class Simulator:
         graph: the plan it was emitted from.
         compiled: number of units that were compiled now, the others came from the cache.
         units: number of all units.
+        weights: the words that the first call loads; None where nothing is loaded.
     """
 
     program: Path
     graph: StreamGraph
     compiled: int
     units: int
+    weights: Path | None = None
 
 
 def compile_project(
@@ -107,6 +110,7 @@ def compile_project(
         if process.weight_format is not None
     }
     declarations = [project / "firmware" / "layers.h", project / "firmware" / f"{graph.name}.h"]
+    declarations += [project / READER_FILE] if load_words(graph) else []
     units: dict[Path, Path] = {}
     if together:
         headers = itertools.chain.from_iterable(own_headers.values())
@@ -154,7 +158,8 @@ def compile_project(
             purpose="linking the C-simulation",
         )
         partial.replace(program)
-    return Simulator(program, graph, len(wanted), len(units))
+    weights = project / WEIGHTS_FILE if load_words(graph) else None
+    return Simulator(program, graph, len(wanted), len(units), weights)
 
 
 @dataclass(frozen=True)
@@ -322,6 +327,7 @@ def simulate(
                 str(first),
                 str(last - first),
                 part,
+                *([simulator.weights] if simulator.weights else []),
                 *wanted,
             ]
             own_log = log.with_name(f"{log.stem}-part{index}.txt")

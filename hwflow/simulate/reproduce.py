@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwflow.fixed_point import IntArray
-from hwflow.hls import writer
+from hwflow.hls import loading, writer
 from hwflow.integer_graph import IntegerGraph
+from hwflow.plan.loading import WEIGHTS_FILE, load_words
 from hwflow.plan.mapping import identifier
 from hwflow.plan.streams import StreamGraph
 from hwflow.simulate.compare import Divergence
@@ -69,7 +70,7 @@ def write_reproducer(
         None,
     )
     alone = layer_graph(streams, maker) if maker is not None else None
-    if alone is None:
+    if maker is None or alone is None:
         return None
     image = inputs[divergence.image : divergence.image + 1]
     values = graph.evaluate({graph.inputs[0]: image})
@@ -83,6 +84,10 @@ def write_reproducer(
     )
     for path, text in golden.items():
         files.add(path, text)
+    if load_words(alone):
+        words = loading.part_of((project / WEIGHTS_FILE).read_bytes(), streams, maker)
+        for path, content in loading.files_of(alone, words).items():
+            files.add(path, content)
     kept = [f"firmware/layers/{identifier(alone.processes[0].layer)}.cpp"]
     kept += [f"firmware/weights/{process.name}.h" for process in alone.processes]
     kept += [p.relative_to(project).as_posix() for p in (project / "simulation").rglob("*.h")]

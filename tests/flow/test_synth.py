@@ -67,6 +67,7 @@ def write_project(folder: Path, name: str = "tiny", backend: str = "vitis") -> P
         "backend": backend,
         "sources": [f"firmware/layers/{layer}.cpp" for layer in LAYERS],
         "cflags": "-std=c++14",
+        "is_loaded": False,
     }
     for template in TEMPLATES.glob("*.tcl*"):
         text = environment.from_string(template.read_text()).render(**variables)

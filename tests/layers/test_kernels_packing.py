@@ -13,6 +13,7 @@ from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
 from hwflow.hls import packing
 from hwflow.opset import Conv2D
+from hwflow.plan import blocks
 from tests.support.kernel_harness import STRICT, compile_library, precompiled_prelude
 
 
@@ -108,7 +109,7 @@ def test_kernels_read_every_lane(lanes: int, tmp_path: Path) -> None:
     [(4, 1, 8), (4, 4, 16), (4, 16, 64), (6, 16, 32), (3, 3, 16), (5, 13, 8), (8, 16, 8)],
 )
 def test_words_waste_the_least(width: int, lanes: int, bits: int) -> None:
-    assert packing.word_bits(width, lanes) == bits
+    assert blocks.word_bits(width, lanes) == bits
 
 
 def test_arrays_are_what_the_compiler_reads(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from hwflow.fixed_point import FixedPoint, IntArray
-from hwflow.hls import emit, packing
+from hwflow.hls import emit, loading, packing
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D, Input, MaxPool2D, Padding, Requantize, Shape, SumPool2D
 from hwflow.plan.mapping import Choices, map_graph
@@ -98,10 +100,20 @@ def after_window(
     )
 
 
-def emitted_case(graph: IntegerGraph, **choices: object) -> Case:
-    """A whole graph as it is planned and emitted, all processes in one case."""
+def emitted_case(
+    graph: IntegerGraph, loads: Mapping[int, bytes] | None = None, **choices: object
+) -> Case:
+    """A whole graph as it is planned and emitted, all processes in one case.
+
+    Args:
+        graph: to plan.
+        loads: the words that are loaded, by the image that they come before; by default those of
+            the graph, before the first.
+        choices: of the plan.
+    """
     layer = LayerHardware(None, "auto")
     planned = map_graph(graph, Choices(lambda name: layer, **choices))  # type: ignore[arg-type]
+    way = loading.way_of(planned)
     texts = [emit.process_text(p, planned.streams, "vitis") for p in planned.processes]
     outside = {name: f"in{i}" for i, name in enumerate(planned.inputs)}
     outside |= {name: f"out{i}" for i, name in enumerate(planned.outputs)}
@@ -111,14 +123,37 @@ def emitted_case(graph: IntegerGraph, **choices: object) -> Case:
     )
     for process in planned.processes:
         names = [outside.get(name, name) for name in [*process.inputs, *process.outputs]]
-        call += f"{process.name}({', '.join(names)}); "
+        if process.is_loaded:
+            names += [loading.FLAG, way.sources[process.name]]
+        call += f"{way.deals.get(process.name, '')} {process.name}({', '.join(names)}); "
+    definitions = ""
+    if way.sources:
+        call = "".join(f'hls::stream<hwflow::load_word> {n}("{n}"); ' for n in way.streams) + call
+        given = {0: loading.weights_bytes(planned)} if loads is None else loads
+        definitions, first = _loads(given)
+        call = first + call
 
     def ports(names: tuple[str, ...]) -> tuple[Port, ...]:
         streams = (planned.streams[name] for name in names)
         return tuple(Port(stream.format, stream.lanes, stream.beats) for stream in streams)
 
-    definitions = "".join(f"{t.weights or ''}\n{t.config}\n{t.function}\n" for t in texts)
+    definitions += "".join(f"{t.weights or ''}\n{t.config}\n{t.function}\n" for t in texts)
     return Case(definitions, call, ports(planned.inputs), ports(planned.outputs))
+
+
+def _loads(loads: Mapping[int, bytes]) -> tuple[str, str]:
+    """The words of each load, and the calls' way to begin: with the words if this image has any."""
+    definitions = "static int calls = 0;\n"
+    feeds = ""
+    for image, content in loads.items():
+        words = ",".join(f"{word}ull" for word in np.frombuffer(content, "<u8").tolist())
+        definitions += f"static const unsigned long long words{image}[] = {{{words}}};\n"
+        feeds += (
+            f"if (calls == {image}) {{ {loading.FLAG} = true; for (unsigned long long word : "
+            f"words{image}) {loading.PORT}.write(word); }} "
+        )
+    begin = f'bool {loading.FLAG} = false; hls::stream<hwflow::load_word> {loading.PORT}("words"); '
+    return definitions, f"{begin}{feeds}++calls; "
 
 
 def conv_case(

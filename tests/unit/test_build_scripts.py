@@ -19,6 +19,7 @@ VARIABLES = {
     "backend": "vitis",
     "sources": ["firmware/layers/conv1.cpp", "layers/conv2.cpp", "firmware/tiny.cpp"],
     "cflags": "-std=c++14",
+    "is_loaded": False,
 }
 STUBS = """
 set log [open calls.log w]
@@ -154,3 +155,9 @@ def test_vivado_synthesizes_out_of_context(project: Path, implement: int) -> Non
     assert ("report_utilization -file vivado_impl.rpt" in calls) == bool(implement)
     clock = (project / "hwflow_clock.xdc").read_text()
     assert clock == "create_clock -period 5 -name ap_clk [get_ports ap_clk]\n"
+
+
+def test_the_testbench_gets_the_words_that_are_loaded(tmp_path: Path) -> None:
+    _write(tmp_path, is_loaded=True)
+    assert _tcl(tmp_path / "build_prj.tcl", tmp_path).returncode == 0
+    assert f"add_files -tb {tmp_path}/host/weights.bin" in _calls(tmp_path)

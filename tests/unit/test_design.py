@@ -118,6 +118,7 @@ quantization:
 def test_hardware_by_layer() -> None:
     design = check(
         f"{MINIMAL}hardware: {{part: u250, target: {{frames_per_second: 30}}, storage: bram,\n"
+        "  uram_load_port: true,\n"
         "  layers: {conv*: {reuse_factor: 4}, conv10: {storage: uram}}}\n"
     )
     conv10 = design.hardware.for_layer("conv10")
@@ -125,6 +126,7 @@ def test_hardware_by_layer() -> None:
     pool = design.hardware.for_layer("pool1")
     assert (pool.reuse_factor, pool.storage) == (None, "bram")
     assert design.hardware.part == "xcu250-figd2104-2L-e"
+    assert design.hardware.uram_load_port is True
 
 
 def test_paths_are_relative_to_the_design_file(
@@ -298,6 +300,23 @@ hardware: {part: xczu99eg-ffvb1156-2-e, io_type: io_parallel, backend: vits}
         ("hardware: {target: {}}", "target: must have one of `frames_per_second`, `interval_cyc"),
         ("hardware: {storage: uram}", "must be 'auto', 'lut' or 'bram': xczu9eg-ffvb1156-2-e has"),
         ("hardware: {layers: {'a*': {storage: uram}}}", "hardware.layers.a*.storage: must be 'au"),
+        (
+            "hardware: {storage: uram, uram_load_port: true}",
+            "hardware.storage: must be 'auto', 'lut' or 'bram': xczu9eg-ffvb1156-2-e has no",
+        ),
+        (
+            "hardware: {part: pynq-z2, storage: uram, uram_load_port: true}",
+            "hardware.storage: must be 'auto', 'lut' or 'bram': xc7z020clg400-1 has no UltraRAM.",
+        ),
+        (
+            "hardware: {part: kv260, layers: {'a*': {storage: uram}}}",
+            "hardware.layers.a*.storage: must be 'auto', 'lut' or 'bram', or come with "
+            "`hardware.uram_load_port: true`: the UltraRAM of",
+        ),
+        (
+            "hardware: {part: u250, uram_load_port: 1}",
+            "hardware.uram_load_port: must be true or false, not 1.",
+        ),
         ("hardware: {target: {frames_per_second: 1e9}}", "must be at most 2e+08, one picture a c"),
         (
             "hardware: {target: {latency_ms: -1}}",

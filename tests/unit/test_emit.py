@@ -13,9 +13,10 @@ import pytest
 
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
-from hwflow.hls import arrays, emit, writer
+from hwflow.hls import arrays, emit, loading, writer
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D, Input, MaxPool2D, Requantize, SumPool2D
+from hwflow.plan.folding import Fold
 from hwflow.plan.mapping import Choices, map_graph
 from hwflow.plan.streams import Memory, Stream, StreamGraph
 from hwflow.sections import LayerHardware
@@ -80,6 +81,75 @@ def test_the_testbench_is_as_it_was(streams: StreamGraph) -> None:
     assert files["tb_data/output.dat"] == "".join(f"{value}\n" for value in range(8))
     assert [int(line) for line in files["tb_data/input.dat"].split()] == inputs[0].ravel().tolist()
     same_as_golden("emit/golden_test.cpp.txt", files["golden_test.cpp"])
+
+
+@pytest.fixture(scope="module")
+def loaded() -> StreamGraph:
+    """Two convolutions whose weights, of 3 and 8 bits, are loaded."""
+    narrow = (np.arange(3 * 6) % 7 - 3).reshape(1, 1, 3, 6)
+    wide = (np.arange(2 * 2 * 6 * 4) * 37 % 256 - 128).reshape(2, 2, 6, 4)
+    program = [
+        Input("image", (), (4, 5, 3), FixedPoint(4, 2)),
+        Conv2D("first", ("image",), narrow, np.arange(6), FixedPoint(3, 1)),
+        Requantize("relu", ("first",), FixedPoint(5, 2, False), 4),
+        Conv2D("second", ("relu",), wide, np.arange(4), FixedPoint(8, 1)),
+        Requantize("out", ("second",), FixedPoint(8, 4), 10),
+    ]
+    layer = LayerHardware(None, "uram")
+    folds = {"first": Fold(3, 6), "second": Fold(2, 4)}
+    choices = Choices(lambda name: layer, uram_load_port=True, folds=folds)
+    return map_graph(IntegerGraph.build("loaded", program, ["out"]), choices)
+
+
+@pytest.mark.parametrize("backend", ["vitis", "vivado"])
+def test_loaded_layers_are_as_they_were(loaded: StreamGraph, backend: str) -> None:
+    texts = {p.name: emit.process_text(p, loaded.streams, backend) for p in loaded.processes}
+    for path, text in writer.layer_files(loaded, {}, texts).items():
+        same_as_golden(f"emit/loaded/{backend}/{Path(path).name}.txt", text)
+
+
+def test_the_top_with_a_load_port_is_as_it_was(loaded: StreamGraph) -> None:
+    files: dict[str, str | bytes] = dict(writer.shell_files(loaded))
+    inputs = [np.zeros((2, 4, 5, 3), np.int64)]
+    files |= writer.testbench_files(loaded, inputs, [np.zeros((2, 3, 4, 4), np.int64)])
+    files |= loading.host_files(loaded)
+    for path in (
+        *("firmware/loaded.h", "firmware/loaded.cpp", "firmware/layers.h", "loaded_test.cpp"),
+        *("simulation/simulate.cpp", "host/weights_file.h", "host/weights.json"),
+    ):
+        text = files[path]
+        assert isinstance(text, str)
+        same_as_golden(f"emit/loaded/{Path(path).name}.txt", text)
+    content = files["host/weights.bin"]
+    assert isinstance(content, bytes)
+    words = np.frombuffer(content, "<u8")
+    assert len(words) == 1 + 2 * 2 * 3  # a row of 54 bits, and twelve of 64
+
+
+def test_without_a_load_there_is_no_port(streams: StreamGraph) -> None:
+    files = {**writer.shell_files(streams), **loading.host_files(streams)}
+    assert not any("load_word" in text or "weights_in" in text for text in files.values())
+    assert not any(path.startswith("host/") for path in files)
+
+
+def test_a_name_that_the_load_port_has_is_refused(loaded: StreamGraph) -> None:
+    processes = [
+        dataclasses.replace(process, name="weights_in") if process.name == "second" else process
+        for process in loaded.processes
+    ]
+    with pytest.raises(DesignError, match="leads to the C\\+\\+ name weights_in, which the load"):
+        writer.shell_files(dataclasses.replace(loaded, processes=tuple(processes)))
+
+
+def test_a_row_that_is_gathered_in_too_many_registers_is_refused(loaded: StreamGraph) -> None:
+    processes = tuple(
+        dataclasses.replace(p, multipliers=4095, settings={**p.settings, "weight_width": 9})
+        if p.name == "first"
+        else p
+        for p in loaded.processes
+    )
+    with pytest.raises(DesignError, match="first, a row that is loaded: an array split into reg"):
+        writer.check(dataclasses.replace(loaded, processes=processes))
 
 
 def test_the_emitted_constants_are_those_of_the_layer(streams: StreamGraph) -> None:

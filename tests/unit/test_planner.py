@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -182,8 +183,9 @@ def test_the_result_is_json_of_the_promised_form() -> None:
     }
     assert set(found["latency"]) == {
         *("source", "latency_cycles", "initiation_interval_cycles", "clock_period_ns"),
-        *("frames_per_second", "bottleneck"),
+        *("frames_per_second", "bottleneck", "load_cycles"),
     }
+    assert found["latency"]["load_cycles"] == 0
     assert found["resources"]["fits"] is True
     assert found["latency"]["frames_per_second"] == 1e9 / 4 / made.interval_cycles
     assert found["binding"] in KINDS
@@ -228,3 +230,99 @@ def test_costs_follow_the_rules_of_reports() -> None:
     assert cost.memory(128, 32, "lutram").lut == 64
     assert cost.memory(4096, 72, "uram").uram == 1
     assert cost.requantization(16, 10).lut == 58
+
+
+# --- weights loaded into UltraRAM -----------------------------------------------------------------
+
+NARROW = {"lut": 4_000, "bram_18k": 4}
+
+
+def heavy(filters: int = 64) -> IntegerGraph:
+    """Two layers whose weights need more block RAMs than a small part has."""
+    build = Builder((4, 4, 64))
+    one = build.convolution("image", "one", filters, (3, 3), padding=(1, 1, 1, 1))
+    return build.build(build.convolution(one, "two", 64))
+
+
+def allowed(layers: Mapping[str, Layer] | None = None) -> Choices:
+    return dataclasses.replace(choices(layers), uram_load_port=True)
+
+
+def test_the_port_lets_a_network_fit_that_does_not_without() -> None:
+    part = device(uram=8, **NARROW)
+    with pytest.raises(DoesNotFitError, match=r"loaded into UltraRAM: hardware.uram_load_port: tr"):
+        plan(heavy(), choices(), part)
+    made = plan(heavy(), allowed(), part)
+    assert 0 < made.total.uram <= 0.8 * 8
+    assert made.total.bram_18k <= 0.8 * 4
+    loaded = [process for process in made.graph.processes if process.is_loaded]
+    assert loaded
+    found = made.to_json()
+    assert found["resources"]["fits"] is True
+    assert found["resources"]["per_layer"]["one"]["uram"] > 0
+    words = sum(
+        process.memories[0].words * -(-process.memories[0].width_bits // 64) for process in loaded
+    )
+    assert found["latency"]["load_cycles"] == words > 0
+
+
+@pytest.mark.parametrize("fields", [{}, {"bram_18k": 64}, {"lut": 6_000, "dsp": 40}])
+@pytest.mark.parametrize("target", [None, 40_000])
+@pytest.mark.parametrize("graph", [heavy(), chain(), fire()], ids=["heavy", "chain", "fire"])
+def test_a_plan_with_the_port_is_never_worse(
+    graph: IntegerGraph, target: int | None, fields: dict[str, int]
+) -> None:
+    part = device(uram=12, **fields)
+    plain = plan(graph, choices(), part, target_interval=target)
+    made = plan(graph, allowed(), part, target_interval=target)
+    if target is None:
+        assert made.interval_cycles <= plain.interval_cycles
+    else:
+        assert max(made.interval_cycles, plain.interval_cycles) <= target
+    if target is not None or made.interval_cycles == plain.interval_cycles:
+        weight = sum(share**2 for share in made.total.shares(part).values())
+        assert weight <= sum(share**2 for share in plain.total.shares(part).values())
+
+
+def test_the_advice_names_the_port_where_idle_ultraram_would_help() -> None:
+    part = device(uram=40, lut=12_000, dsp=1_000, bram_18k=24)
+    plain = plan(heavy(), choices(), part)
+    found = re.search(r"uram_load_port: true\) a frame would take (\d+) cycles", plain.advice)
+    assert found is not None, plain.advice
+    assert int(found[1]) < plain.interval_cycles
+    made = plan(heavy(), allowed(), part)
+    assert made.interval_cycles < plain.interval_cycles
+    assert "uram_load_port" not in made.advice
+    without = plan(heavy(), choices(), dataclasses.replace(part, uram=0))
+    assert "uram_load_port" not in without.advice
+
+
+def test_the_port_changes_nothing_where_there_is_no_ultraram_or_it_can_be_initialised() -> None:
+    for part in (device(), device(uram=8, uram_initialisable=True)):
+        said = dataclasses.replace(choices(), uram_initialisable=part.uram_initialisable)
+        plain = plan(heavy(), said, part)
+        made = plan(heavy(), dataclasses.replace(said, uram_load_port=True), part)
+        assert made.to_json() == plain.to_json()
+        assert made.to_json()["latency"]["load_cycles"] == 0
+
+
+def test_weights_put_into_ultraram_by_hand() -> None:
+    part = device(uram=64)
+    made = plan(fire(), allowed({"expand3x3": Layer(storage="uram")}), part)
+    assert made.choices.storages["expand3x3"] == "uram"
+    assert made.total.uram >= 1
+    with pytest.raises(DesignError, match=r"'expand3x3'.*hardware\.uram_load_port: true"):
+        plan(fire(), choices({"expand3x3": Layer(storage="uram")}), part)
+
+
+def test_loaded_rows_are_counted_in_whole_integers() -> None:
+    """Nine weights of 8 bits are 72 bits, an UltraRAM's width; ten are two of them wide."""
+    assert cost.memory(4097, 72, "uram").uram == 2
+    mapped = map_graph(fire(), dataclasses.replace(allowed(), storages={"expand3x3": "uram"}))
+    (process,) = (p for p in mapped.processes if p.is_loaded)
+    made = cost.process_cost(process, mapped.streams)
+    held = process.memories[0]
+    assert made.uram == -(-held.words // 4096) * -(-held.width_bits // 72)
+    plain = map_graph(fire(), dataclasses.replace(choices(), storages={"expand3x3": "bram"}))
+    (other,) = (p for p in plain.processes if p.name == process.name)
+    assert made.lut > cost.process_cost(other, plain.streams).lut  # what loads it

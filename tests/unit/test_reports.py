@@ -18,7 +18,7 @@ from hwflow.report.vendor_files import (
     kind_of,
     read_report,
 )
-from hwflow.report.vendor_report import VendorReport, cells, decimal, whole
+from hwflow.report.vendor_report import ModuleRow, VendorReport, cells, decimal, whole
 
 REPORTS = Path(__file__).parents[1] / "reports"
 LAYERS = ("conv1", "fire2", "pool3")
@@ -412,3 +412,32 @@ def test_a_folder_without_reports(tmp_path: Path) -> None:
     with pytest.raises(DesignError, match="holds no report"):
         find_reports(tmp_path)
     assert kind_of(tmp_path / "missing.rpt") == ""
+
+
+def test_of_a_design_that_loads_weights_the_cycles_of_an_image_are_taken() -> None:
+    rows = (
+        ModuleRow(
+            "conv1", latency_cycles_min=90, latency_cycles_max=190, initiation_interval_cycles=191
+        ),
+        ModuleRow(
+            "pool1", latency_cycles_min=60, latency_cycles_max=60, initiation_interval_cycles=61
+        ),
+    )
+    report = VendorReport(
+        source="csynth", stage="csynth", path="r.xml", tool="", top="tiny", part="",
+        latency_cycles_min=100, latency_cycles_max=300, initiation_interval_min=95,
+        initiation_interval_max=200, modules=rows,
+    )  # fmt: skip
+    functions = {"conv1": "conv1", "pool1": "pool1"}
+    found = join_reports([report], "tiny", functions, is_loaded=True)
+    told = {name: figure["value"] for name, figure in found.figures.items()}
+    assert (told["latency_cycles"], told["initiation_interval_cycles"]) == (100, 95)
+    assert found.per_layer["csynth"]["conv1"] == {"latency_cycles": 90}
+    assert found.per_layer["csynth"]["pool1"] == {
+        "latency_cycles": 60,
+        "initiation_interval_cycles": 61,
+    }
+    plain = join_reports([report], "tiny", functions)
+    told = {name: figure["value"] for name, figure in plain.figures.items()}
+    assert (told["latency_cycles"], told["initiation_interval_cycles"]) == (300, 200)
+    assert plain.per_layer["csynth"]["conv1"]["latency_cycles"] == 190
