@@ -62,6 +62,23 @@ def _line_buffer(process: Process, streams: Mapping[str, Stream], backend: str) 
     )
 
 
+def _window_memories(process: Process, streams: Mapping[str, Stream], backend: str) -> Arrays:
+    """The rows above, and earlier columns; of what a window does not need, a word never used."""
+    stream = streams[process.inputs[0]]
+    planned = {memory.role: memory for memory in process.memories}
+    lines: list[str] = []
+    for role in ("rows", "columns"):
+        memory = planned.get(role)
+        lanes = memory.width_bits // stream.format.width if memory else 1
+        words = memory.words if memory else 1
+        lines.append(f"    static {stream.format.raw_type} {role}[{words}][{lanes}];")
+        if memory is None:
+            lines[-1] += "  // not used"
+        else:
+            lines += _bound(role, memory, backend, rom=False)
+    return Arrays(("rows", "columns"), tuple(lines))
+
+
 def _sums(process: Process, streams: Mapping[str, Stream], backend: str) -> Arrays:
     assert process.accumulator is not None
     return _pixel("sums", process.accumulator, process, backend)
@@ -177,9 +194,11 @@ def _weights(process: Process, streams: Mapping[str, Stream], backend: str) -> A
     )
     pe = process.settings["pe"]
     if process.kernel == "depthwise":
-        rows = packing.depthwise_weight_rows(operation, pe)
-    else:
-        rows = packing.weight_rows(operation, pe, process.settings["simd"])
+        rows = packing.depthwise_weight_rows(operation, pe, process.settings["parallel"])
+    else:  # taps side by side are inputs to the kernel
+        kernel_height, kernel_width = process.weights.shape[:2]
+        parallel = kernel_height * kernel_width // process.settings["taps"]
+        rows = packing.weight_rows(operation, pe, process.settings["simd"] // parallel, parallel)
     packed = packing.pack_rows(rows, process.settings["weight_width"])
     rom, bias_rom = process.memories
     if packed.shape[0] != rom.words:
@@ -209,6 +228,7 @@ def _weights(process: Process, streams: Mapping[str, Stream], backend: str) -> A
 
 _MAKERS: Mapping[str, Maker] = {
     "sliding_window": _line_buffer,
+    "parallel_window": _window_memories,
     "matrix_vector": _weights,
     "depthwise": _weights,
     "global_sum": _sums,

@@ -15,6 +15,7 @@ from hwflow.plan.streams import Process, Stream
 
 HEADERS: Mapping[str, str] = {
     "sliding_window": "sliding_window",
+    "parallel_window": "parallel_window",
     "matrix_vector": "matrix_vector",
     "depthwise": "depthwise",
     "max_pool": "pooling",
@@ -38,6 +39,9 @@ HEADERS: Mapping[str, str] = {
 
 JOINS = ("add", "concatenate")
 """Kernels that take any number of inputs."""
+
+WINDOWS = ("sliding_window", "parallel_window")
+"""Kernels that make windows of pixels."""
 
 
 @functools.cache
@@ -112,7 +116,7 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
     arguments = arguments_of(process, streams)
     requantization = None
     types: list[tuple[str, str]] = []
-    if process.kernel == "sliding_window":
+    if process.kernel in WINDOWS:
         types.append(("value_t", inputs[0].format.raw_type))
     elif process.kernel in JOINS:
         types += [("inputs_t", _parts(process)), ("output_t", outputs[0].format.raw_type)]

@@ -37,7 +37,7 @@ class Option:
         multiplier: `lut`, `dsp` or `dsp_pair`.
         storage: of the weights, as a design names it: `lut`, `bram` or `uram`.
         period: cycles from frame to frame.
-        resources: of the engine and its sliding window.
+        resources: of the engine, and of its window with the FIFO between them.
     """
 
     fold: Fold
@@ -262,11 +262,8 @@ def convolution_options(
     """
     options = []
     for fold in folds:
-        period = layer.cycles(fold) + latency + (fold.simd - 1).bit_length()
-        extra = cost.NOTHING
-        if layer.buffer_pixels:
-            buffer = cost.buffer_memory(layer, fold)
-            extra = cost.window(buffer.words, buffer.width_bits, buffer.storage)
+        period = layer.cycles(fold) + latency + (fold.terms - 1).bit_length()
+        extra = cost.window_of(layer, fold) if layer.buffer_pixels else cost.NOTHING
         multipliers = [multiplier] if multiplier != "auto" else ["lut", "dsp"]
         if multiplier == "auto" and layer.can_pair and fold.pe > 1:
             multipliers.append("dsp_pair")

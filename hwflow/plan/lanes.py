@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import gcd, prod
@@ -13,15 +14,18 @@ from hwflow.opset import (
     Conv2D,
     Input,
     MaxPool2D,
+    Padding,
     SelectChannels,
     Shape,
     Softmax,
     SumPool2D,
+    Tensor,
     TopKIndices,
     TopKValues,
 )
 from hwflow.plan import folding, memories
 from hwflow.plan.choices import Choices
+from hwflow.plan.parallel_window import ParallelWindow
 from hwflow.plan.stages import Stage, fused_requantizations
 from hwflow.plan.streams import Memory
 
@@ -57,7 +61,23 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
         buffer_pixels=buffer_pixels(source.shape, (kernel_height, kernel_width), operation.strides)
         if needs_window
         else 0,
+        window=parallel_window(
+            source.shape,
+            (kernel_height, kernel_width),
+            operation.strides,
+            operation.padding,
+            result.shape,
+        )
+        if needs_window
+        else None,
     )
+
+
+def parallel_window(
+    shape: Shape, kernel: tuple[int, int], strides: tuple[int, int], padding: Padding, out: Shape
+) -> ParallelWindow:
+    """The window of a layer with all taps at once, of one lane."""
+    return ParallelWindow(*shape, kernel, strides, padding[0], padding[2], out[0], out[1], 1)
 
 
 def buffer_pixels(shape: Shape, kernel: tuple[int, int], strides: tuple[int, int]) -> int:
@@ -117,11 +137,13 @@ class Lanes:
     Attributes:
         read: by the name of the operation that reads.
         written: by tensor.
+        parallel: taps of a window a cycle, of convolutions and poolings by name.
         folds: of convolutions, by name.
     """
 
     read: dict[str, int] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
+    parallel: dict[str, int] = field(default_factory=dict)
     folds: dict[str, folding.Fold] = field(default_factory=dict)
 
 
@@ -161,7 +183,7 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
         layer = foldable(graph, operation)
         multiplier_of(choices, operation, layer)
         fold = _convolution_fold(layer, choices, given)
-        lanes.folds[name] = fold
+        lanes.folds[name], lanes.parallel[name] = fold, fold.taps
         lanes.read[name], lanes.written[stage.tensor] = layer.input_lanes(fold), fold.pe
         return
     sources = [graph.tensors[source] for source in operation.inputs]
@@ -181,9 +203,8 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
         beats = out.shape[0] * out.shape[1] * max(channels, sources[0].shape[2])
         channels = gcd(channels, sources[0].shape[2])
     elif isinstance(operation, MaxPool2D | SumPool2D):
-        taps = operation.window[0] * operation.window[1]
         read = sources[0].shape[0] * sources[0].shape[1] * channels
-        beats = max(read, beats * taps)
+        beats = max(read, beats * operation.window[0] * operation.window[1])
     width = max(source.format.width for source in [*sources, out])
     interval = choices.wanted_cycles
     chosen = folding.lanes_for_interval(channels, beats, interval, width, given)
@@ -192,7 +213,45 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
         fewest = folding.lanes_for_interval(channels, beats, interval, width, 0)
         fits = [d for d in folding.divisors(given) if d >= fewest and channels % d == 0]
         chosen = min(fits, default=fewest)
+    if isinstance(operation, SumPool2D | MaxPool2D) and beats // chosen > interval:
+        taps, chosen = _pool_fold(operation, sources[0], out, width, interval, chosen)
+        lanes.parallel[name] = taps
     lanes.read[name] = lanes.written[stage.tensor] = chosen
+
+
+def _pool_fold(
+    operation: MaxPool2D | SumPool2D,
+    source: Tensor,
+    out: Tensor,
+    width: int,
+    wanted: int,
+    most: int,
+) -> tuple[int, int]:
+    """Taps a cycle, and lanes, of a pooling that is too slow tap by tap.
+
+    All taps at once with the fewest lanes that are fast enough; or with the most that a beat of
+    windows holds, if that is faster than one tap with the `most` lanes.
+    """
+    taps = operation.window[0] * operation.window[1]
+    whole = operation.window == source.shape[:2] and not any(operation.padding)
+    if taps == 1 or (whole and isinstance(operation, SumPool2D)):
+        return 1, most
+    walk = parallel_window(
+        source.shape, operation.window, operation.strides, operation.padding, out.shape
+    )
+    cycles = {
+        lanes: dataclasses.replace(walk, lanes=lanes).iterations
+        for lanes in folding.divisors(out.shape[2])
+        if lanes * max(width, taps * source.format.width) <= folding.LARGEST_WORD_BITS
+    }
+    fast = [lanes for lanes, needed in cycles.items() if needed <= wanted]
+    if fast:
+        return taps, min(fast)
+    widest = max(cycles, default=0)
+    pixels = max(source.shape[0] * source.shape[1], out.shape[0] * out.shape[1] * taps)
+    if widest and cycles[widest] < pixels * (out.shape[2] // most):
+        return taps, widest
+    return 1, most
 
 
 def _convolution_fold(layer: folding.Foldable, choices: Choices, given_lanes: int) -> folding.Fold:

@@ -106,6 +106,7 @@ class Plan:
                 name: {
                     "simd": fold.simd,
                     "pe": fold.pe,
+                    "taps": fold.taps,
                     "multiplier": self.choices.multipliers[name],
                     "storage": self.choices.storages[name],
                 }

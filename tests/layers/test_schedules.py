@@ -32,6 +32,7 @@ private:
 #include "heads.h"
 #include "joins.h"
 #include "matrix_vector.h"
+#include "parallel_window.h"
 #include "pooling.h"
 #include "requantize.h"
 #include "sliding_window.h"
