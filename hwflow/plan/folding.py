@@ -141,18 +141,24 @@ class Foldable:
         """Words of the weights' memory, one a cycle of a pixel's work."""
         return self.reuse_factor(fold)
 
-    def cycles(self, fold: Fold) -> int:
-        """Cycles an image at an initiation interval of one: of the products, or of the sliding
-        window if that takes longer (at most: it may read on while padding is made).
+    def product_cycles(self, fold: Fold) -> int:
+        """Cycles an image of the products, at an initiation interval of one."""
+        return self.pixels * self.reuse_factor(fold)
+
+    def window_cycles(self, fold: Fold) -> int:
+        """Cycles an image of the window, or none; tap by tap at most: it may read on while padding
+        is made.
         """
-        beats = self.inputs * self.groups // self.input_lanes(fold)  # of a pixel
-        window = 0
         if fold.taps > 1:
-            window = self.window_of(fold).iterations
-        elif self.input_pixels:
-            moved = max(self.input_pixels, self.pixels * self.taps)
-            window = (moved + self.lead_pixels) * beats
-        return max(self.pixels * self.reuse_factor(fold), window)
+            return self.window_of(fold).iterations
+        if not self.input_pixels:
+            return 0
+        beats = self.inputs * self.groups // self.input_lanes(fold)  # of a pixel
+        return (max(self.input_pixels, self.pixels * self.taps) + self.lead_pixels) * beats
+
+    def cycles(self, fold: Fold) -> int:
+        """Cycles an image: of the products, or of the window if that takes longer."""
+        return max(self.product_cycles(fold), self.window_cycles(fold))
 
     def reuse_factors(self) -> tuple[int, ...]:
         """Every legal reuse factor, ascending."""
@@ -225,6 +231,19 @@ def fold_for_interval(layer: Foldable, interval_cycles: int, input_lanes: int = 
 def _squareness(fold: Fold) -> tuple[float, int]:
     larger, smaller = max(fold.simd, fold.pe), min(fold.simd, fold.pe)
     return (larger / smaller, fold.pe)
+
+
+def with_neighbour(fewest: int, channels: int, given: int) -> int:
+    """Lanes where each costs something: no more than are needed, if one repack of the beats that
+    arrive does.
+
+    Args:
+        fewest: lanes that are fast enough.
+        channels: that the lanes must divide.
+        given: lanes of the neighbour.
+    """
+    fits = [lanes for lanes in divisors(given) if lanes >= fewest and channels % lanes == 0]
+    return min(fits, default=fewest)
 
 
 def lanes_for_interval(

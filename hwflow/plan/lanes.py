@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import gcd, prod
@@ -14,20 +13,19 @@ from hwflow.opset import (
     Conv2D,
     Input,
     MaxPool2D,
-    Padding,
     SelectChannels,
-    Shape,
     Softmax,
     SumPool2D,
-    Tensor,
     TopKIndices,
     TopKValues,
 )
 from hwflow.plan import folding, memories
 from hwflow.plan.choices import Choices
 from hwflow.plan.parallel_window import ParallelWindow
+from hwflow.plan.pool_lanes import pool_fold
 from hwflow.plan.stages import Stage, fused_requantizations
 from hwflow.plan.streams import Memory
+from hwflow.plan.window_schedule import buffer_pixels
 
 
 def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
@@ -61,7 +59,7 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
         buffer_pixels=buffer_pixels(source.shape, (kernel_height, kernel_width), operation.strides)
         if needs_window
         else 0,
-        window=parallel_window(
+        window=ParallelWindow.over(
             source.shape,
             (kernel_height, kernel_width),
             operation.strides,
@@ -71,21 +69,6 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
         if needs_window
         else None,
     )
-
-
-def parallel_window(
-    shape: Shape, kernel: tuple[int, int], strides: tuple[int, int], padding: Padding, out: Shape
-) -> ParallelWindow:
-    """The window of a layer with all taps at once, of one lane."""
-    return ParallelWindow(*shape, kernel, strides, padding[0], padding[2], out[0], out[1], 1)
-
-
-def buffer_pixels(shape: Shape, kernel: tuple[int, int], strides: tuple[int, int]) -> int:
-    """Pixels of a sliding window's line buffer: the window's reach, and the rows that a stride
-    skips, so that they arrive while a row is worked on.
-    """
-    least = (kernel[0] - 1) * shape[1] + kernel[1]
-    return min(least + (strides[0] - 1) * shape[1], shape[0] * shape[1] + least)
 
 
 def weight_memory(choices: Choices, operation: Conv2D, words: int, width_bits: int) -> Memory:
@@ -195,6 +178,11 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
             lanes.read[name] = folding.lanes_for_interval(channels, read, interval, width, 0)
             lanes.written[name] = operation.k
         return
+    if isinstance(operation, MaxPool2D | SumPool2D):
+        taps, chosen = pool_fold(operation, sources[0], out, choices.wanted_cycles, given)
+        lanes.parallel[name] = taps
+        lanes.read[name] = lanes.written[stage.tensor] = chosen
+        return
     channels = out.shape[2]
     beats = out.shape[0] * out.shape[1] * channels
     if isinstance(operation, Concatenate):
@@ -202,56 +190,14 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
     elif isinstance(operation, SelectChannels):
         beats = out.shape[0] * out.shape[1] * max(channels, sources[0].shape[2])
         channels = gcd(channels, sources[0].shape[2])
-    elif isinstance(operation, MaxPool2D | SumPool2D):
-        read = sources[0].shape[0] * sources[0].shape[1] * channels
-        beats = max(read, beats * operation.window[0] * operation.window[1])
     width = max(source.format.width for source in [*sources, out])
     interval = choices.wanted_cycles
     chosen = folding.lanes_for_interval(channels, beats, interval, width, given)
-    if isinstance(operation, SumPool2D | MaxPool2D | SelectChannels):
-        # each lane costs its arithmetic or copy: no more than are needed, if one repack does
+    if isinstance(operation, SelectChannels):
+        # each lane costs a copy of the pixel
         fewest = folding.lanes_for_interval(channels, beats, interval, width, 0)
-        fits = [d for d in folding.divisors(given) if d >= fewest and channels % d == 0]
-        chosen = min(fits, default=fewest)
-    if isinstance(operation, SumPool2D | MaxPool2D) and beats // chosen > interval:
-        taps, chosen = _pool_fold(operation, sources[0], out, width, interval, chosen)
-        lanes.parallel[name] = taps
+        chosen = folding.with_neighbour(fewest, channels, given)
     lanes.read[name] = lanes.written[stage.tensor] = chosen
-
-
-def _pool_fold(
-    operation: MaxPool2D | SumPool2D,
-    source: Tensor,
-    out: Tensor,
-    width: int,
-    wanted: int,
-    most: int,
-) -> tuple[int, int]:
-    """Taps a cycle, and lanes, of a pooling that is too slow tap by tap.
-
-    All taps at once with the fewest lanes that are fast enough; or with the most that a beat of
-    windows holds, if that is faster than one tap with the `most` lanes.
-    """
-    taps = operation.window[0] * operation.window[1]
-    whole = operation.window == source.shape[:2] and not any(operation.padding)
-    if taps == 1 or (whole and isinstance(operation, SumPool2D)):
-        return 1, most
-    walk = parallel_window(
-        source.shape, operation.window, operation.strides, operation.padding, out.shape
-    )
-    cycles = {
-        lanes: dataclasses.replace(walk, lanes=lanes).iterations
-        for lanes in folding.divisors(out.shape[2])
-        if lanes * max(width, taps * source.format.width) <= folding.LARGEST_WORD_BITS
-    }
-    fast = [lanes for lanes, needed in cycles.items() if needed <= wanted]
-    if fast:
-        return taps, min(fast)
-    widest = max(cycles, default=0)
-    pixels = max(source.shape[0] * source.shape[1], out.shape[0] * out.shape[1] * taps)
-    if widest and cycles[widest] < pixels * (out.shape[2] // most):
-        return taps, widest
-    return 1, most
 
 
 def _convolution_fold(layer: folding.Foldable, choices: Choices, given_lanes: int) -> folding.Fold:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwflow.errors import DesignError
+from hwflow.opset import Padding, Shape
 from hwflow.plan.memories import place
 from hwflow.plan.streams import Memory
 from hwflow.plan.window_schedule import WRITE_TO_READ
@@ -55,6 +56,19 @@ class ParallelWindow:
                 f"lanes must divide the {self.in_channels} channels, not {self.lanes}: "
                 "choose a divisor"
             )
+
+    @classmethod
+    def over(
+        cls,
+        shape: Shape,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        padding: Padding,
+        out: Shape,
+        lanes: int = 1,
+    ) -> ParallelWindow:
+        """The windows over an input of some shape that make an output of another."""
+        return cls(*shape, kernel, strides, padding[0], padding[2], out[0], out[1], lanes)
 
     @property
     def taps(self) -> int:

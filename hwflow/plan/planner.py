@@ -235,13 +235,16 @@ class _Planner:
         return layers
 
     def options_of(self, layers: Sequence[_Layer]) -> list[LayerOptions]:
-        latency = LATENCIES["matrix_vector"] + RESTART_CYCLES
+        latency, window_latency = (
+            LATENCIES[kernel] + RESTART_CYCLES for kernel in ("matrix_vector", "parallel_window")
+        )
         return [
             LayerOptions.of(
                 layer.shape.name,
                 convolution_options(
                     layer.shape,
                     latency,
+                    window_latency,
                     layer.folds,
                     layer.storage,
                     layer.multiplier,

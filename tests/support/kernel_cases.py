@@ -169,7 +169,7 @@ def conv_case(
     multiplier: str = "auto",
     parallel: bool = False,
 ) -> Case:
-    """The graph is input, Conv2D, Requantize; depthwise without `simd`; all taps at once, or one."""
+    """The graph is input, Conv2D, Requantize; depthwise without `simd`; one tap a cycle, or all."""
     source, operation, requantize = graph.operations
     assert isinstance(operation, Conv2D)
     assert isinstance(requantize, Requantize)
@@ -316,8 +316,9 @@ def sum_case(graph: IntegerGraph, lanes: int, parallel: bool = False) -> Case:
     arguments = "windows, out0"
     if operation.divisor is not None:
         rows, columns = operation.scales(tensor.shape)
-        text += packing.list_text("rows", rows) + packing.list_text("columns", columns)
-        arguments += ", rows, columns"
+        text += packing.list_text("row_scales", rows)
+        text += packing.list_text("column_scales", columns)
+        arguments += ", row_scales, column_scales"
     call = f"hwflow::window_sum<pool>({arguments});"
     more, call = after_window(all_taps(window) if parallel else window, tensor.format, 0, call)
     return Case(text + more, call, *ports)

@@ -245,7 +245,7 @@ def test_a_depthwise_multiplier_keeps_its_input() -> None:
         "p",
         ("a",),
         ("b",),
-        {"pixels": 2, "taps": 3, "channels": 4, "multiplier": 2, "pe": 2},
+        {"pixels": 2, "taps": 3, "parallel": 1, "channels": 4, "multiplier": 2, "pe": 2},
         24,
     )
     schedule = process_schedule(process)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 from hwflow.opset import Padding
 from hwflow.plan import memories
 from hwflow.plan.instances.base import Instance
-from hwflow.plan.lanes import buffer_pixels, parallel_window
-from hwflow.plan.parallel_window import window_memories
+from hwflow.plan.parallel_window import ParallelWindow, window_memories
 from hwflow.plan.process_schedule import window_iterations
 from hwflow.plan.streams import Memory, Process
-from hwflow.plan.window_schedule import SlidingWindow
+from hwflow.plan.window_schedule import SlidingWindow, buffer_pixels
 
 
 def windows_of(
@@ -45,8 +43,7 @@ def windows_of(
     more: Mapping[str, int]
     kept: tuple[Memory, ...]
     if it.parallel > 1:
-        walk = parallel_window(shape, kernel, strides, padding, out)
-        walk = dataclasses.replace(walk, lanes=source.lanes)
+        walk = ParallelWindow.over(shape, kernel, strides, padding, out, source.lanes)
         name, iterations = "parallel_window", walk.iterations
         more, kept = {"pitch": walk.pitch}, window_memories(walk, source.format.width)
     else:
