@@ -13,6 +13,7 @@ from hwflow.errors import DesignError, Fault
 from hwflow.fixed_point import IntArray
 from hwflow.hls import emit, limits
 from hwflow.plan.mapping import identifier
+from hwflow.plan.process_schedule import parallel_window_of
 from hwflow.plan.streams import Process, Stream, StreamGraph
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -84,6 +85,9 @@ def check(graph: StreamGraph) -> None:
             if memory.role != "biases":
                 width = -(-memory.width_bits // lanes)
                 faults += limits.memory_faults(f"{where}, {memory.role}", lanes, width)
+        if process.kernel == "parallel_window":  # columns of windows that no memory keeps
+            kept = parallel_window_of(process.settings).register_values
+            faults += limits.register_faults(f"{where}, columns", kept)
         if process.multipliers:
             faults += limits.unroll_faults(where, process.multipliers)
             faults += limits.register_faults(where, process.settings.get("pe", lanes))

@@ -119,6 +119,8 @@ def test_a_layer_takes_a_pixel_a_cycle_where_that_is_wanted() -> None:
     graph = build.build(build.max_pool(now, "pool", 3, 2))
     made = plan(graph, choices(), ZCU102)
     assert {p.kernel for p in made.graph.processes} >= {"parallel_window"}
+    assert made.bottleneck == "conv"
+    assert "conv takes a pixel of its input a cycle" in made.advice
     assert made.interval_cycles < 144 + 13 + 20  # pixels, those beyond the border, the pipeline
     settings = {p.name: p.settings for p in made.graph.processes}
     assert settings["pool"]["parallel"] == 9
