@@ -225,7 +225,7 @@ def test_an_unknown_kernel_is_named() -> None:
 def test_schedules_count_what_the_streams_carry() -> None:
     """Ticks ascend, and there is one for each beat; the kernel's cycles are its iterations."""
     for build in (fire(), bypass(), chain(), enlarged(), enlarged(1), headed(), units()):
-        for interval in (300, 10_000):
+        for interval in (1, 300, 10_000):
             graph = plan(build, interval)
             for process in graph.processes:
                 schedule = process_schedule(process)
