@@ -67,14 +67,13 @@ def _window_memories(process: Process, streams: Mapping[str, Stream], backend: s
     stream = streams[process.inputs[0]]
     planned = {memory.role: memory for memory in process.memories}
     lines: list[str] = []
-    for role in ("rows", "columns"):
+    for role, what in (("rows", "the rows above"), ("columns", "earlier columns of each fold")):
         memory = planned.get(role)
         lanes = memory.width_bits // stream.format.width if memory else 1
         words = memory.words if memory else 1
+        lines.append(f"    // {words} words: {what}" if memory else "    // not used")
         lines.append(f"    static {stream.format.raw_type} {role}[{words}][{lanes}];")
-        if memory is None:
-            lines[-1] += "  // not used"
-        else:
+        if memory:
             lines += _bound(role, memory, backend, rom=False)
     return Arrays(("rows", "columns"), tuple(lines))
 
