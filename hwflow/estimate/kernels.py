@@ -36,7 +36,9 @@ QUARTILES_TO_DEVIATION = 1.349
 """Distance of the quartiles of a normal distribution in standard deviations."""
 
 _COMPARABLE = {
-    **dict.fromkeys(("matrix_vector", "depthwise", "sliding_window"), "convolution"),
+    **dict.fromkeys(
+        ("matrix_vector", "depthwise", "sliding_window", "parallel_window"), "convolution"
+    ),
     **dict.fromkeys(("max_pool", "window_sum", "global_sum"), "pooling"),
 }
 _OTHERS = "activation"

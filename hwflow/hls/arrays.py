@@ -66,6 +66,22 @@ def _line_buffer(process: Process, streams: Mapping[str, Stream], backend: str) 
     )
 
 
+def _window_memories(process: Process, streams: Mapping[str, Stream], backend: str) -> Arrays:
+    """The rows above, and earlier columns; of what a window does not need, a word never used."""
+    stream = streams[process.inputs[0]]
+    planned = {memory.role: memory for memory in process.memories}
+    lines: list[str] = []
+    for role, what in (("rows", "the rows above"), ("columns", "earlier columns of each fold")):
+        memory = planned.get(role)
+        lanes = memory.width_bits // stream.format.width if memory else 1
+        words = memory.words if memory else 1
+        lines.append(f"    // {words} words: {what}" if memory else "    // not used")
+        lines.append(f"    static {stream.format.raw_type} {role}[{words}][{lanes}];")
+        if memory:
+            lines += _bound(role, memory, backend, rom=False)
+    return Arrays(("rows", "columns"), tuple(lines))
+
+
 def _sums(process: Process, streams: Mapping[str, Stream], backend: str) -> Arrays:
     assert process.accumulator is not None
     return _pixel("sums", process.accumulator, process, backend)
@@ -186,9 +202,11 @@ def packed_weights(process: Process) -> packing.NativeArray:
     )
     pe = process.settings["pe"]
     if process.kernel == "depthwise":
-        rows = packing.depthwise_weight_rows(operation, pe)
-    else:
-        rows = packing.weight_rows(operation, pe, process.settings["simd"])
+        rows = packing.depthwise_weight_rows(operation, pe, process.settings["parallel"])
+    else:  # taps side by side are inputs to the kernel
+        kernel_height, kernel_width = process.weights.shape[:2]
+        parallel = kernel_height * kernel_width // process.settings["taps"]
+        rows = packing.weight_rows(operation, pe, process.settings["simd"] // parallel, parallel)
     packed = packing.pack_rows(rows, process.settings["weight_width"])
     planned = process.memories[0].words
     if packed.shape[0] != planned:
@@ -233,6 +251,7 @@ def _weights(process: Process, streams: Mapping[str, Stream], backend: str) -> A
 
 _MAKERS: Mapping[str, Maker] = {
     "sliding_window": _line_buffer,
+    "parallel_window": _window_memories,
     "matrix_vector": _weights,
     "depthwise": _weights,
     "global_sum": _sums,

@@ -15,6 +15,7 @@ from hwflow.plan.streams import Process, Stream
 
 HEADERS: Mapping[str, str] = {
     "sliding_window": "sliding_window",
+    "parallel_window": "parallel_window",
     "matrix_vector": "matrix_vector",
     "depthwise": "depthwise",
     "max_pool": "pooling",
@@ -44,6 +45,9 @@ def headers_of(process: Process) -> set[str]:
 
 JOINS = ("add", "concatenate")
 """Kernels that take any number of inputs."""
+
+WINDOWS = ("sliding_window", "parallel_window")
+"""Kernels that make windows of pixels."""
 
 
 @functools.cache
@@ -125,7 +129,7 @@ def process_text(process: Process, streams: Mapping[str, Stream], backend: str) 
     parameters = [*ports, *loading]
     requantization = None
     types: list[tuple[str, str]] = []
-    if process.kernel == "sliding_window":
+    if process.kernel in WINDOWS:
         types.append(("value_t", inputs[0].format.raw_type))
     elif process.kernel in JOINS:
         types += [("inputs_t", _parts(process)), ("output_t", outputs[0].format.raw_type)]

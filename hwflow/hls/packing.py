@@ -31,48 +31,54 @@ _CPP_TYPES = {
 }
 
 
-def weight_rows(operation: Conv2D, pe: int, simd: int) -> npt.NDArray[np.int64]:
+def weight_rows(operation: Conv2D, pe: int, simd: int, parallel: int = 1) -> npt.NDArray[np.int64]:
     """The weights of a convolution in the order in which `matrix_vector` reads them.
 
     Args:
         operation: the layer.
         pe: output channels side by side.
         simd: inputs side by side.
+        parallel: taps side by side.
 
     Returns:
-        Shape `(folds, pe * simd)`: a row for each cycle of a pixel, in it output lane by output
-        lane the weights of its inputs.
+        Shape `(folds, pe * parallel * simd)`: a row for each cycle of a pixel, in it output lane by
+        output lane, tap by tap the weights of its inputs.
 
     Raises:
-        DesignError: if `pe` or `simd` does not divide the channels of a group.
+        DesignError: if `pe` or `simd` does not divide the channels of a group, or `parallel` the
+            taps.
     """
     kernel_height, kernel_width, group_inputs, filters = operation.weights.shape
     group_filters = filters // operation.groups
     _check_divides(operation.name, "pe", pe, group_filters, "output channels of a group")
     _check_divides(operation.name, "simd", simd, group_inputs, "input channels of a group")
+    _check_divides(operation.name, "parallel", parallel, kernel_height * kernel_width, "taps")
     split = operation.weights.reshape(
-        kernel_height * kernel_width,
+        kernel_height * kernel_width // parallel,
+        parallel,
         group_inputs // simd,
         simd,
         operation.groups,
         group_filters // pe,
         pe,
     )
-    return split.transpose(3, 4, 1, 0, 5, 2).reshape(-1, pe * simd)
+    return split.transpose(4, 5, 2, 0, 6, 1, 3).reshape(-1, pe * parallel * simd)
 
 
-def depthwise_weight_rows(operation: Conv2D, pe: int) -> npt.NDArray[np.int64]:
+def depthwise_weight_rows(operation: Conv2D, pe: int, parallel: int = 1) -> npt.NDArray[np.int64]:
     """The weights of a depthwise convolution in the order in which `depthwise` reads them.
 
     Args:
         operation: the layer; each group has one input channel.
         pe: channels side by side.
+        parallel: taps side by side.
 
     Returns:
-        Shape `(folds, pe)`: a row for each cycle of a pixel.
+        Shape `(folds, parallel * pe)`: a row for each cycle of a pixel, tap by tap.
 
     Raises:
-        DesignError: if `pe` does not divide the input channels, or a group has more than one.
+        DesignError: if `pe` does not divide the input channels or `parallel` the taps, or a group
+            has more than one channel.
     """
     kernel_height, kernel_width, group_inputs, filters = operation.weights.shape
     if group_inputs != 1:
@@ -81,8 +87,10 @@ def depthwise_weight_rows(operation: Conv2D, pe: int) -> npt.NDArray[np.int64]:
             f"not {group_inputs}: use matrix_vector"
         )
     _check_divides(operation.name, "pe", pe, operation.groups, "input channels")
-    split = operation.weights.reshape(kernel_height * kernel_width, filters // pe, pe)
-    return split.transpose(1, 0, 2).reshape(-1, pe)
+    taps = kernel_height * kernel_width
+    _check_divides(operation.name, "parallel", parallel, taps, "taps")
+    split = operation.weights.reshape(taps // parallel, parallel, filters // pe, pe)
+    return split.transpose(2, 0, 1, 3).reshape(-1, parallel * pe)
 
 
 def bias_rows(biases: npt.NDArray[np.int64], pe: int) -> NativeArray:

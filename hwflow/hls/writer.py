@@ -14,6 +14,7 @@ from hwflow.fixed_point import IntArray
 from hwflow.hls import emit, limits, loading, packing
 from hwflow.plan.loading import STREAM_DEPTH, load_words
 from hwflow.plan.mapping import identifier
+from hwflow.plan.process_schedule import parallel_window_of
 from hwflow.plan.streams import Process, Stream, StreamGraph
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -88,6 +89,9 @@ def check(graph: StreamGraph) -> None:
             if memory.is_loaded:
                 kept = packing.loaded_elements(process.settings["weight_width"], lanes)
                 faults += limits.register_faults(f"{where}, a row that is loaded", kept)
+        if process.kernel == "parallel_window":  # columns of windows that no memory keeps
+            kept = parallel_window_of(process.settings).register_values
+            faults += limits.register_faults(f"{where}, columns", kept)
         if process.multipliers:
             faults += limits.unroll_faults(where, process.multipliers)
             faults += limits.register_faults(where, process.settings.get("pe", lanes))

@@ -37,7 +37,7 @@ class Option:
         multiplier: `lut`, `dsp` or `dsp_pair`.
         storage: of the weights, as a design names it: `lut`, `bram` or `uram`.
         period: cycles from frame to frame.
-        resources: of the engine and its sliding window.
+        resources: of the engine, and of its window with the FIFO between them.
     """
 
     fold: Fold
@@ -244,6 +244,7 @@ class _Table:
 def convolution_options(
     layer: Foldable,
     latency: int,
+    window_latency: int,
     folds: Sequence[Fold],
     storage: str = "auto",
     multiplier: str = "auto",
@@ -255,7 +256,9 @@ def convolution_options(
 
     Args:
         layer: its shape and widths.
-        latency: ticks that a process's period exceeds its cycles by, for one input a cycle.
+        latency: ticks by which the period of its products exceeds their cycles, for one input a
+            cycle.
+        window_latency: likewise of its window.
         folds: to consider.
         storage: given by hand, or `auto`.
         multiplier: likewise.
@@ -264,11 +267,11 @@ def convolution_options(
     """
     options = []
     for fold in folds:
-        period = layer.cycles(fold) + latency + (fold.simd - 1).bit_length()
-        extra = cost.NOTHING
-        if layer.buffer_pixels:
-            buffer = cost.buffer_memory(layer, fold)
-            extra = cost.window(buffer.words, buffer.width_bits, buffer.storage)
+        period = max(
+            layer.product_cycles(fold) + latency + (fold.terms - 1).bit_length(),
+            layer.window_cycles(fold) + window_latency,
+        )
+        extra = cost.window_of(layer, fold) if layer.buffer_pixels else cost.NOTHING
         multipliers = [multiplier] if multiplier != "auto" else ["lut", "dsp"]
         if multiplier == "auto" and layer.can_pair and fold.pe > 1:
             multipliers.append("dsp_pair")

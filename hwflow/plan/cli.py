@@ -181,7 +181,7 @@ def plan_lines(made: Plan) -> list[str]:
     lines.append(f"binding: {made.binding}; bottleneck: {made.bottleneck}; {made.advice}")
     for name, fold in made.choices.folds.items():
         lines.append(
-            f"  {name:28} simd {fold.simd:4} pe {fold.pe:4} "
+            f"  {name:28} simd {fold.simd:4} pe {fold.pe:4} taps {fold.taps:2} "
             f"{made.choices.multipliers[name]:3} {made.choices.storages[name]}"
         )
     return lines

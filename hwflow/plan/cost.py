@@ -8,13 +8,16 @@ is counted from the kernels' code (docs/planner.md).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hwflow.plan import blocks
 from hwflow.plan.device import Device
+from hwflow.plan.fifo import STRAIGHT_DEPTH
 from hwflow.plan.folding import Fold, Foldable
 from hwflow.plan.loading import PORT_BITS, STREAM_DEPTH
+from hwflow.plan.parallel_window import ParallelWindow, window_memories
+from hwflow.plan.process_schedule import parallel_window_of
 from hwflow.plan.streams import Memory, Process, Stream, StreamGraph
 
 KINDS = ("lut", "ff", "dsp", "bram_18k", "uram")
@@ -66,6 +69,7 @@ channel of 16 to 10 bits, as reports say."""
 
 _CONTROL = {
     "sliding_window": Resources(lut=450, ff=350),
+    "parallel_window": Resources(lut=280, ff=240),
     "matrix_vector": Resources(lut=160, ff=140),
     "depthwise": Resources(lut=160, ff=140),
 }
@@ -139,8 +143,8 @@ def products_of(layer: Foldable, fold: Fold, impl: str) -> Resources:
     """
     if impl == "dsp_pair":
         pairs, single = divmod(fold.pe, 2)
-        given_back = pairs * fold.simd * (layer.input_width + layer.weight_width)
-        return Resources(lut=given_back, dsp=(pairs + single) * fold.simd)
+        given_back = pairs * fold.terms * (layer.input_width + layer.weight_width)
+        return Resources(lut=given_back, dsp=(pairs + single) * fold.terms)
     one = multiplier(layer.input_width, layer.weight_width, impl)
     return Resources(lut=fold.multipliers * one.lut, dsp=fold.multipliers * one.dsp)
 
@@ -161,8 +165,7 @@ def convolution(
     products = fold.multipliers
     made = products_of(layer, fold, impl)
     product_bits = layer.input_width + layer.weight_width
-    simd = fold.simd
-    adders = lanes * ((simd - 1) * (product_bits + 2) + layer.sum_width)
+    adders = lanes * ((fold.terms - 1) * (product_bits + 2) + layer.sum_width)
     # a channel's scale: a shifter, whose tables choose one of four each
     shifters = lanes * layer.sum_width * -(-layer.shift_bits // 2)
     words = layer.weight_words(fold)
@@ -181,8 +184,8 @@ def convolution(
     rounding = requantization(layer.sum_width, layer.output_width)
     total += Resources(lut=lanes * rounding.lut, ff=lanes * rounding.ff)
     if layer.filters > (1 if layer.is_depthwise else lanes):  # beats kept for the other folds
-        kept = layer.taps * (layer.inputs // simd)
-        width = layer.input_lanes(fold) * layer.input_width
+        kept = layer.taps // fold.taps * (layer.inputs // fold.simd)
+        width = fold.taps * layer.input_lanes(fold) * layer.input_width
         total += memory(kept, width, auto_storage(kept, width))
     return total
 
@@ -193,8 +196,49 @@ def window(words: int, width_bits: int, storage: str) -> Resources:
     return _CONTROL["sliding_window"] + muxes + memory(words, width_bits, storage)
 
 
+def parallel_window(walk: ParallelWindow, width: int, memories: Sequence[Memory] = ()) -> Resources:
+    """A window that emits all taps at once, with its line buffer.
+
+    Args:
+        walk: the instance.
+        width: bits of a value.
+        memories: where it keeps rows and columns, as far as they are not registers.
+    """
+    column, beat = (values * walk.lanes * width for values in (walk.kernel[0], walk.taps))
+    # a tap that may lie outside chooses between two values; a LUT does so for two bits
+    total = _CONTROL["parallel_window"] + Resources(
+        lut=-(-walk.masked_taps * walk.lanes * width // 2),
+        ff=beat + column + walk.register_values * width,
+    )
+    for held in memories:
+        total += memory(held.words, held.width_bits, held.storage)
+    return total
+
+
+def window_of(layer: Foldable, fold: Fold) -> Resources:
+    """What makes the windows of a convolution, and the FIFO in which they wait."""
+    width = layer.input_width * layer.input_lanes(fold)
+    beats = layer.pixels * layer.inputs * layer.groups // layer.input_lanes(fold)
+    depth = max(2, min(STRAIGHT_DEPTH, beats * layer.taps // fold.taps))
+    if fold.taps == 1:
+        buffer = buffer_memory(layer, fold)
+        return window(buffer.words, buffer.width_bits, buffer.storage) + fifo(depth, width)
+    walk = layer.window_of(fold)
+    made = parallel_window(walk, layer.input_width, window_memories(walk, layer.input_width))
+    # a row of windows comes at once, and is worked off while rows without windows go by
+    work = layer.reuse_factor(fold)  # cycles of a window
+    comes = walk.strides[1] * walk.folds
+    waiting = 0
+    if walk.strides[0] > 1 and work > comes:
+        waiting = walk.out_width * walk.folds * (work - comes) // work
+    return made + fifo(depth + waiting, width * fold.taps)
+
+
 def foldable_of(process: Process, streams: Mapping[str, Stream]) -> tuple[Foldable, Fold]:
-    """What a convolution's process was folded from, and how."""
+    """What a convolution's process was folded from, and how; without its window.
+
+    Taps side by side are inputs to `matrix_vector`.
+    """
     settings = process.settings
     assert process.accumulator is not None
     source, out = streams[process.inputs[0]], streams[process.outputs[0]]
@@ -213,8 +257,8 @@ def foldable_of(process: Process, streams: Mapping[str, Stream]) -> tuple[Foldab
         process.accumulator.width,
         settings["shift_bits"],
     )
-    simd = 1 if is_depthwise else settings["simd"]
-    return shape, Fold(simd, process.multipliers // simd)
+    simd, taps = (1, settings["parallel"]) if is_depthwise else (settings["simd"], 1)
+    return shape, Fold(simd, settings["pe"], taps)
 
 
 def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
@@ -224,6 +268,9 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
         layer, fold = foldable_of(process, streams)
         held = process.memories[0]
         return convolution(layer, fold, process.multiplier, held.storage, is_loaded=held.is_loaded)
+    if process.kernel == "parallel_window":
+        walk = parallel_window_of(process.settings)
+        return parallel_window(walk, source.format.width, process.memories)
     if process.kernel == "sliding_window":
         (buffer,) = process.memories
         return window(buffer.words, buffer.width_bits, buffer.storage)
@@ -237,7 +284,8 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
     if process.kernel == "select_channels":  # each lane picks one value of a word
         return total + Resources(lut=lanes * lanes * width // 3)
     if process.kernel == "max_pool":
-        return total + Resources(lut=lanes * 2 * width, ff=lanes * width)
+        compared = lanes * process.settings["parallel"]
+        return total + Resources(lut=compared * 2 * width, ff=compared * width)
     if process.kernel == "top_k":
         index_bits = process.settings["channels"].bit_length()
         moved = source.lanes * process.settings["k"] * (source.format.width + index_bits)
@@ -257,7 +305,7 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
         one = multiplier(source.format.width, other, process.multiplier)
         total += Resources(lut=lanes * one.lut, ff=lanes * bits, dsp=lanes * one.dsp)
     if process.kernel in ("add", "window_sum", "global_sum"):
-        sums = max(1, len(process.inputs) - 1)
+        sums = max(1, len(process.inputs) - 1, process.settings.get("parallel", 1))
         total += Resources(lut=lanes * bits * sums, ff=lanes * bits * sums)
     if process.kernel == "concatenate":  # which input is passed on
         total += Resources(lut=lanes * bits * (len(process.inputs) - 1) // 2)
@@ -274,12 +322,17 @@ def process_cost(process: Process, streams: Mapping[str, Stream]) -> Resources:
     return total
 
 
+def fifo(depth: int, width_bits: int) -> Resources:
+    """A FIFO in shift registers or block RAM, whichever is the cheaper."""
+    control = Resources(lut=20, ff=12 + width_bits)
+    if blocks.fifo_storage(depth, width_bits) == "bram":
+        return control + Resources(bram_18k=blocks.bram_18k(depth, width_bits))
+    return control + Resources(lut=blocks.srl_luts(depth, width_bits))
+
+
 def stream_cost(stream: Stream) -> Resources:
-    """What a FIFO takes."""
-    control = Resources(lut=20, ff=12 + stream.width_bits)
-    if stream.storage == "bram":
-        return control + Resources(bram_18k=blocks.bram_18k(stream.depth, stream.width_bits))
-    return control + Resources(lut=blocks.srl_luts(stream.depth, stream.width_bits))
+    """What a stream's FIFO takes."""
+    return fifo(stream.depth, stream.width_bits)
 
 
 def layer_costs(graph: StreamGraph) -> dict[str, Resources]:

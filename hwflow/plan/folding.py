@@ -1,18 +1,20 @@
 """How far each layer is folded: legal folds, reuse factors, and the choice among them.
 
-A convolution multiplies `simd` input channels with `pe` filters a cycle. Its reuse factor, the
-number of products that each multiplier makes for an output pixel, is
-`taps * (inputs / simd) * (filters / pe) * groups`. A depthwise one multiplies `pe` channels a
-cycle; the filters of a channel take their turn.
+A convolution multiplies `simd` input channels with `pe` filters a cycle, of one tap of its window
+or of all. Its reuse factor, the number of products that each multiplier makes for an output pixel,
+is `(inputs / simd) * (filters / pe) * groups`, times the taps if they take their turn. A depthwise
+one multiplies `pe` channels a cycle; the filters of a channel take their turn.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
 from hwflow.errors import DesignError, Fault
 from hwflow.plan.blocks import bram_18k
+from hwflow.plan.parallel_window import ParallelWindow
 
 DEFAULT_INTERVAL_CYCLES = 1_000_000
 """Cycles between images where the design names neither a reuse factor nor a target: 200 a second
@@ -38,15 +40,22 @@ class Fold:
     Attributes:
         simd: input channels a cycle, of one group; 1 of a depthwise layer.
         pe: filters a cycle, of one group; channels a cycle of a depthwise layer.
+        taps: of the window a cycle: one, or all.
     """
 
     simd: int
     pe: int
+    taps: int = 1
 
     @property
     def multipliers(self) -> int:
         """Products a cycle."""
-        return self.simd * self.pe
+        return self.simd * self.pe * self.taps
+
+    @property
+    def terms(self) -> int:
+        """Products a cycle that are added to one sum."""
+        return self.simd * self.taps
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class Foldable:
         input_pixels: of the input, where a sliding window reads them; else 0.
         buffer_pixels: that its line buffer holds.
         lead_pixels: that have been read when the first window is complete.
+        window: with all taps at once, of any lanes, where windows are read; else nothing.
     """
 
     name: str
@@ -84,6 +94,7 @@ class Foldable:
     input_pixels: int = 0
     buffer_pixels: int = 0
     lead_pixels: int = 0
+    window: ParallelWindow | None = None
 
     @property
     def is_depthwise(self) -> bool:
@@ -91,21 +102,23 @@ class Foldable:
         return self.inputs == 1 and self.groups > 1
 
     def folds(self) -> tuple[Fold, ...]:
-        """Every legal fold, least multipliers first."""
-        if self.is_depthwise:
-            widest = LARGEST_WORD_BITS // max(self.input_width, self.output_width)
-            return tuple(
-                Fold(1, pe) for pe in divisors(self.groups) if pe <= min(widest, LARGEST_PARTITION)
-            )
+        """Every legal fold, least multipliers first, and one tap a cycle before all."""
+        lanes = self.groups if self.is_depthwise else self.filters
         found = [
-            Fold(simd, pe)
+            fold
+            for taps in dict.fromkeys((1, self.taps if self.window else 1))
             for simd in divisors(self.inputs)
-            for pe in divisors(self.filters)
-            if simd * pe <= LARGEST_PARTITION
-            and simd * self.input_width <= LARGEST_WORD_BITS
+            for pe in divisors(lanes)
+            if (fold := Fold(simd, pe, taps)).multipliers <= LARGEST_PARTITION
+            and taps * self.input_lanes(fold) * self.input_width <= LARGEST_WORD_BITS
             and pe * self.output_width <= LARGEST_WORD_BITS
         ]
-        return tuple(sorted(found, key=lambda fold: (fold.multipliers, fold.pe)))
+        return tuple(sorted(found, key=lambda fold: (fold.multipliers, fold.taps, fold.pe)))
+
+    def window_of(self, fold: Fold) -> ParallelWindow:
+        """The window that emits all taps of a fold at once."""
+        assert self.window is not None
+        return dataclasses.replace(self.window, lanes=self.input_lanes(fold))
 
     def reuse_factor(self, fold: Fold) -> int:
         """Products of one multiplier an output pixel."""
@@ -128,16 +141,24 @@ class Foldable:
         """Words of the weights' memory, one a cycle of a pixel's work."""
         return self.reuse_factor(fold)
 
-    def cycles(self, fold: Fold) -> int:
-        """Cycles an image at an initiation interval of one: of the products, or of the sliding
-        window if that takes longer (at most: it may read on while padding is made).
+    def product_cycles(self, fold: Fold) -> int:
+        """Cycles an image of the products, at an initiation interval of one."""
+        return self.pixels * self.reuse_factor(fold)
+
+    def window_cycles(self, fold: Fold) -> int:
+        """Cycles an image of the window, or none; tap by tap at most: it may read on while padding
+        is made.
         """
+        if fold.taps > 1:
+            return self.window_of(fold).iterations
+        if not self.input_pixels:
+            return 0
         beats = self.inputs * self.groups // self.input_lanes(fold)  # of a pixel
-        window = 0
-        if self.input_pixels:
-            moved = max(self.input_pixels, self.pixels * self.taps)
-            window = (moved + self.lead_pixels) * beats
-        return max(self.pixels * self.reuse_factor(fold), window)
+        return (max(self.input_pixels, self.pixels * self.taps) + self.lead_pixels) * beats
+
+    def cycles(self, fold: Fold) -> int:
+        """Cycles an image: of the products, or of the window if that takes longer."""
+        return max(self.product_cycles(fold), self.window_cycles(fold))
 
     def reuse_factors(self) -> tuple[int, ...]:
         """Every legal reuse factor, ascending."""
@@ -145,7 +166,8 @@ class Foldable:
 
 
 def fold_for_reuse_factor(layer: Foldable, reuse_factor: int, fault_at: str = "") -> Fold:
-    """The fold with a reuse factor given by hand; the squarest where several have it.
+    """The fold with a reuse factor given by hand: one tap a cycle where that can be, and the
+    squarest where several have it.
 
     Raises:
         DesignError: if no fold has it, naming the nearest that are legal.
@@ -162,7 +184,7 @@ def fold_for_reuse_factor(layer: Foldable, reuse_factor: int, fault_at: str = ""
                 f"{', '.join(map(str, sorted(near)))}",
             )
         )
-    return min(legal, key=_squareness)
+    return min(legal, key=lambda fold: (fold.taps, _squareness(fold)))
 
 
 SPARE_MULTIPLIERS = 1.15
@@ -172,8 +194,8 @@ SPARE_MULTIPLIERS = 1.15
 def fold_for_interval(layer: Foldable, interval_cycles: int, input_lanes: int = 1) -> Fold:
     """The fold with few multipliers that needs no more than the given cycles an image.
 
-    Among folds within `SPARE_MULTIPLIERS` of the fewest, the one whose beats suit those that
-    arrive. Where no fold is fast enough, the fastest.
+    One tap a cycle unless that is too slow. Among folds within `SPARE_MULTIPLIERS` of the fewest,
+    the one whose beats suit those that arrive. Where no fold is fast enough, the fastest.
 
     Args:
         layer: what is folded.
@@ -185,6 +207,8 @@ def fold_for_interval(layer: Foldable, interval_cycles: int, input_lanes: int = 
     if not fast:
         most = max(fold.multipliers for fold in folds)
         return min((fold for fold in folds if fold.multipliers == most), key=_squareness)
+    fewest_taps = min(fold.taps for fold in fast)
+    fast = [fold for fold in fast if fold.taps == fewest_taps]
     fewest = min(fold.multipliers for fold in fast)
     near = [fold for fold in fast if fold.multipliers <= SPARE_MULTIPLIERS * fewest]
 
@@ -207,6 +231,19 @@ def fold_for_interval(layer: Foldable, interval_cycles: int, input_lanes: int = 
 def _squareness(fold: Fold) -> tuple[float, int]:
     larger, smaller = max(fold.simd, fold.pe), min(fold.simd, fold.pe)
     return (larger / smaller, fold.pe)
+
+
+def with_neighbour(fewest: int, channels: int, given: int) -> int:
+    """Lanes where each costs something: no more than are needed, if one repack of the beats that
+    arrive does.
+
+    Args:
+        fewest: lanes that are fast enough.
+        channels: that the lanes must divide.
+        given: lanes of the neighbour.
+    """
+    fits = [lanes for lanes in divisors(given) if lanes >= fewest and channels % lanes == 0]
+    return min(fits, default=fewest)
 
 
 def lanes_for_interval(

@@ -14,7 +14,6 @@ from hwflow.opset import (
     Input,
     MaxPool2D,
     SelectChannels,
-    Shape,
     Softmax,
     SumPool2D,
     TopKIndices,
@@ -22,8 +21,11 @@ from hwflow.opset import (
 )
 from hwflow.plan import folding, memories
 from hwflow.plan.choices import Choices
+from hwflow.plan.parallel_window import ParallelWindow
+from hwflow.plan.pool_lanes import pool_fold
 from hwflow.plan.stages import Stage, fused_requantizations
 from hwflow.plan.streams import Memory
+from hwflow.plan.window_schedule import buffer_pixels
 
 
 def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
@@ -57,15 +59,16 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
         buffer_pixels=buffer_pixels(source.shape, (kernel_height, kernel_width), operation.strides)
         if needs_window
         else 0,
+        window=ParallelWindow.over(
+            source.shape,
+            (kernel_height, kernel_width),
+            operation.strides,
+            operation.padding,
+            result.shape,
+        )
+        if needs_window
+        else None,
     )
-
-
-def buffer_pixels(shape: Shape, kernel: tuple[int, int], strides: tuple[int, int]) -> int:
-    """Pixels of a sliding window's line buffer: the window's reach, and the rows that a stride
-    skips, so that they arrive while a row is worked on.
-    """
-    least = (kernel[0] - 1) * shape[1] + kernel[1]
-    return min(least + (strides[0] - 1) * shape[1], shape[0] * shape[1] + least)
 
 
 def weight_memory(choices: Choices, operation: Conv2D, words: int, width_bits: int) -> Memory:
@@ -118,11 +121,13 @@ class Lanes:
     Attributes:
         read: by the name of the operation that reads.
         written: by tensor.
+        parallel: taps of a window a cycle, of convolutions and poolings by name.
         folds: of convolutions, by name.
     """
 
     read: dict[str, int] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
+    parallel: dict[str, int] = field(default_factory=dict)
     folds: dict[str, folding.Fold] = field(default_factory=dict)
 
 
@@ -162,7 +167,7 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
         layer = foldable(graph, operation)
         multiplier_of(choices, operation, layer)
         fold = _convolution_fold(layer, choices, given)
-        lanes.folds[name] = fold
+        lanes.folds[name], lanes.parallel[name] = fold, fold.taps
         lanes.read[name], lanes.written[stage.tensor] = layer.input_lanes(fold), fold.pe
         return
     sources = [graph.tensors[source] for source in operation.inputs]
@@ -174,6 +179,11 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
             lanes.read[name] = folding.lanes_for_interval(channels, read, interval, width, 0)
             lanes.written[name] = operation.k
         return
+    if isinstance(operation, MaxPool2D | SumPool2D):
+        taps, chosen = pool_fold(operation, sources[0], out, choices.wanted_cycles, given)
+        lanes.parallel[name] = taps
+        lanes.read[name] = lanes.written[stage.tensor] = chosen
+        return
     channels = out.shape[2]
     beats = out.shape[0] * out.shape[1] * channels
     if isinstance(operation, Concatenate):
@@ -181,18 +191,13 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
     elif isinstance(operation, SelectChannels):
         beats = out.shape[0] * out.shape[1] * max(channels, sources[0].shape[2])
         channels = gcd(channels, sources[0].shape[2])
-    elif isinstance(operation, MaxPool2D | SumPool2D):
-        taps = operation.window[0] * operation.window[1]
-        read = sources[0].shape[0] * sources[0].shape[1] * channels
-        beats = max(read, beats * taps)
     width = max(source.format.width for source in [*sources, out])
     interval = choices.wanted_cycles
     chosen = folding.lanes_for_interval(channels, beats, interval, width, given)
-    if isinstance(operation, SumPool2D | MaxPool2D | SelectChannels):
-        # each lane costs its arithmetic or copy: no more than are needed, if one repack does
+    if isinstance(operation, SelectChannels):
+        # each lane costs a copy of the pixel
         fewest = folding.lanes_for_interval(channels, beats, interval, width, 0)
-        fits = [d for d in folding.divisors(given) if d >= fewest and channels % d == 0]
-        chosen = min(fits, default=fewest)
+        chosen = folding.with_neighbour(fewest, channels, given)
     lanes.read[name] = lanes.written[stage.tensor] = chosen
 
 

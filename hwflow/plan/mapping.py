@@ -54,7 +54,16 @@ def _mapped(graph: IntegerGraph, choices: Choices) -> StreamGraph:
             continue
         name = operation.name
         try:
-            build(Instance(stage, wiring, choices, lanes.read[name], lanes.folds.get(name)))
+            build(
+                Instance(
+                    stage,
+                    wiring,
+                    choices,
+                    lanes.read[name],
+                    lanes.folds.get(name),
+                    lanes.parallel.get(name, 1),
+                )
+            )
         except DesignError as error:
             faults += error.faults
     if faults:

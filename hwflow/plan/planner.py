@@ -33,7 +33,7 @@ from hwflow.plan.lanes import multiplier_of
 from hwflow.plan.loading import load_words
 from hwflow.plan.mapping import Choices, foldable, map_graph
 from hwflow.plan.process_schedule import LATENCIES, RESTART_CYCLES, period_cycles
-from hwflow.plan.streams import StreamGraph
+from hwflow.plan.streams import Process, StreamGraph
 
 DEFAULT_SHARE = 0.8
 """Of each resource that a plan may take: more is hard to place and route."""
@@ -108,6 +108,7 @@ class Plan:
                 name: {
                     "simd": fold.simd,
                     "pe": fold.pe,
+                    "taps": fold.taps,
                     "multiplier": self.choices.multipliers[name],
                     "storage": self.choices.storages[name],
                 }
@@ -256,13 +257,16 @@ class _Planner:
         return layers
 
     def options_of(self, layers: Sequence[_Layer]) -> list[LayerOptions]:
-        latency = LATENCIES["matrix_vector"] + RESTART_CYCLES
+        latency, window_latency = (
+            LATENCIES[kernel] + RESTART_CYCLES for kernel in ("matrix_vector", "parallel_window")
+        )
         return [
             LayerOptions.of(
                 layer.shape.name,
                 convolution_options(
                     layer.shape,
                     latency,
+                    window_latency,
                     layer.folds,
                     layer.storage,
                     layer.multiplier,
@@ -444,6 +448,11 @@ class _Planner:
                     f"of {interval}"
                 )
         if not gains or min(gains.values()) > _WORTHWHILE * interval:
+            if any(_takes_whole_pixels(process) for process in mapped.of_layer(bottleneck)):
+                return (
+                    f"{bottleneck} takes a pixel of its input a cycle: only a smaller image or a "
+                    f"faster clock makes it faster"
+                )
             return f"{bottleneck} is folded as little as is legal: more of the device does not help"
         best = min(gains, key=lambda kind: gains[kind])
         return (
@@ -540,6 +549,12 @@ class _Planner:
             if self.feasible(self.options, target, room):
                 return count
         return 0
+
+
+def _takes_whole_pixels(process: Process) -> bool:
+    """Whether a process walks its input a pixel a cycle."""
+    settings = process.settings
+    return process.kernel == "parallel_window" and settings["lanes"] == settings["in_channels"]
 
 
 def _vector(resources: Resources) -> FloatArray:

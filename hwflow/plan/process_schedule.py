@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwflow.errors import DesignError
+from hwflow.plan.parallel_window import ParallelWindow
 from hwflow.plan.streams import Process
 from hwflow.plan.window_schedule import SlidingWindow, window_schedule
 
@@ -29,6 +30,7 @@ that it is done and is started again (UG1399, block-level control of dataflow pr
 
 LATENCIES: Mapping[str, int] = {
     "sliding_window": 5,
+    "parallel_window": 5,
     "matrix_vector": 12,
     "depthwise": 12,
     "max_pool": 4,
@@ -107,6 +109,8 @@ def latency(process: Process) -> int:
     stages = LATENCIES[process.kernel]
     if process.kernel == "matrix_vector":  # the tree that adds the products of a lane
         stages += (process.settings["simd"] - 1).bit_length()
+    # that which adds taps, or finds their greatest
+    stages += (process.settings.get("parallel", 1) - 1).bit_length()
     if process.kernel == "window_sum" and process.memories:
         stages += SCALING_CYCLES
     return stages + (DIVISION_CYCLES if process.divisor > 1 else 0)
@@ -156,6 +160,22 @@ def window_of(settings: Mapping[str, int]) -> SlidingWindow:
     )
 
 
+def parallel_window_of(settings: Mapping[str, int]) -> ParallelWindow:
+    """The window with all taps at once of a process's settings."""
+    return ParallelWindow(
+        settings["in_height"],
+        settings["in_width"],
+        settings["in_channels"],
+        (settings["kernel_height"], settings["kernel_width"]),
+        (settings["stride_height"], settings["stride_width"]),
+        settings["pad_top"],
+        settings["pad_left"],
+        settings["out_height"],
+        settings["out_width"],
+        settings["lanes"],
+    )
+
+
 @functools.lru_cache(maxsize=256)
 def window_ticks(window: SlidingWindow) -> tuple[Ticks, Ticks, int]:
     """Reads, writes and iterations of a sliding window; kept, for each plan asks again."""
@@ -178,6 +198,11 @@ def _sliding_window(settings: Mapping[str, int]) -> _Order:
     return (reads,), (writes,), iterations
 
 
+def _parallel_window(settings: Mapping[str, int]) -> _Order:
+    window = parallel_window_of(settings)
+    return (window.reads(),), (window.writes(),), window.iterations
+
+
 def _matrix_vector(settings: Mapping[str, int]) -> _Order:
     groups = settings["groups"]
     filters = settings["out_channels"] // groups // settings["pe"]
@@ -189,14 +214,14 @@ def _matrix_vector(settings: Mapping[str, int]) -> _Order:
 
 
 def _depthwise(settings: Mapping[str, int]) -> _Order:
-    taps, parts = settings["taps"], settings["multiplier"]
+    taps, parts = settings["taps"] // settings["parallel"], settings["multiplier"]
     work = settings["pixels"] * (settings["channels"] // settings["pe"])
     reads = _repeated(np.arange(taps), work, parts * taps)
     return (reads,), (_every(work * parts, taps, taps - 1),), work * parts * taps
 
 
 def _window_pool(settings: Mapping[str, int]) -> _Order:
-    taps = settings["taps"]
+    taps = settings["taps"] // settings["parallel"]
     windows = settings["pixels"] * (settings["channels"] // settings["lanes"])
     return (_every(windows * taps),), (_every(windows, taps, taps - 1),), windows * taps
 
@@ -322,6 +347,7 @@ def _select_channels(settings: Mapping[str, int]) -> _Order:
 
 _ORDERS: Mapping[str, Callable[[Mapping[str, int]], _Order]] = {
     "sliding_window": _sliding_window,
+    "parallel_window": _parallel_window,
     "matrix_vector": _matrix_vector,
     "depthwise": _depthwise,
     "max_pool": _window_pool,

@@ -140,6 +140,7 @@ def decisions_json(choices: Choices) -> dict[str, Any]:
             name: {
                 "simd": fold.simd,
                 "pe": fold.pe,
+                "taps": fold.taps,
                 "multiplier": choices.multipliers[name],
                 "storage": choices.storages[name],
             }
@@ -155,7 +156,10 @@ def with_decisions(choices: Choices, document: Mapping[str, Any]) -> Choices:
         choices,
         interval_cycles=document["interval_cycles"],
         fastest=document["fastest"],
-        folds={name: Fold(said["simd"], said["pe"]) for name, said in layers.items()},
+        folds={
+            name: Fold(said["simd"], said["pe"], said.get("taps", 1))
+            for name, said in layers.items()
+        },
         storages={name: said["storage"] for name, said in layers.items()},
         multipliers={name: said["multiplier"] for name, said in layers.items()},
         simulate_depths=False,

@@ -13,9 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from hwflow.errors import DesignError
+from hwflow.opset import Shape
 
 WRITE_TO_READ = 3
 """Iterations between the write of a beat into the line buffer and the first read of it."""
+
+
+def buffer_pixels(shape: Shape, kernel: tuple[int, int], strides: tuple[int, int]) -> int:
+    """Pixels of a sliding window's line buffer: the window's reach, and the rows that a stride
+    skips, so that they arrive while a row is worked on.
+    """
+    least = (kernel[0] - 1) * shape[1] + kernel[1]
+    return min(least + (strides[0] - 1) * shape[1], shape[0] * shape[1] + least)
 
 
 @dataclass(frozen=True)

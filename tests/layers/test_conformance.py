@@ -444,6 +444,9 @@ COMPILED: Mapping[str, Network] = {
         {"weights": {"width": 5}},
         {"layers": {"grouped": {"reuse_factor": 54}, "pointwise": {"reuse_factor": 40}}},
     ),
+    "groups, all taps by hand": Network(
+        shuffled, (5, 6, 3), {"weights": {"width": 6}}, {"layers": {"grouped": {"reuse_factor": 6}}}
+    ),
     "branches, one at a time": Network(joined, (5, 4, 3), WIDE, {}, "vivado"),
     "branches, as fast as can be": Network(
         joined, (5, 4, 3), {}, {"target": {"interval_cycles": 30}}

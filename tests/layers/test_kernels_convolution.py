@@ -172,7 +172,9 @@ def test_depthwise_pads_as_keras_does_at_every_fold(tmp_path: Path) -> None:
 
 
 @st.composite
-def layers(draw: st.DrawFn, depthwise: bool) -> tuple[IntegerGraph, Case, IntArray]:
+def layers(
+    draw: st.DrawFn, depthwise: bool, parallel: bool = False
+) -> tuple[IntegerGraph, Case, IntArray]:
     kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     strides = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     padding = tuple(draw(st.integers(0, 3)) for _ in range(4))
@@ -225,7 +227,8 @@ def layers(draw: st.DrawFn, depthwise: bool) -> tuple[IntegerGraph, Case, IntArr
     else:
         pe = draw(st.sampled_from(divisors(group_filters)))
         simd = draw(st.sampled_from(divisors(group_inputs)))
-    case = conv_case(graph, pe, simd, draw(st.sampled_from([0, 0, 1, 5, 40])))
+    spare = draw(st.sampled_from([0, 0, 1, 5, 40]))
+    case = conv_case(graph, pe, simd, spare, parallel=parallel)
     return graph, case, extreme_images(rng, shape, source)
 
 

@@ -11,6 +11,7 @@ from hwflow.hls import emit, loading, packing
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D, Input, MaxPool2D, Padding, Requantize, Shape, SumPool2D
 from hwflow.plan.mapping import Choices, map_graph
+from hwflow.plan.parallel_window import ParallelWindow
 from hwflow.plan.window_schedule import SlidingWindow, window_schedule
 from hwflow.sections import LayerHardware
 from tests.support.kernel_harness import Case, Port
@@ -53,8 +54,31 @@ def window_of(
     )
 
 
-def window_text(window: SlidingWindow, value: FixedPoint, pad_value: int) -> str:
-    """`struct window` and its `buffer`."""
+def all_taps(window: SlidingWindow) -> ParallelWindow:
+    """The same windows, all taps in one beat."""
+    return ParallelWindow(
+        window.in_height,
+        window.in_width,
+        window.in_channels,
+        window.kernel,
+        window.strides,
+        window.pad_top,
+        window.pad_left,
+        window.out_height,
+        window.out_width,
+        window.lanes,
+    )
+
+
+def window_text(window: SlidingWindow | ParallelWindow, value: FixedPoint, pad_value: int) -> str:
+    """`struct window` and its `buffer`, or its `rows` and `columns`."""
+    if isinstance(window, ParallelWindow):
+        kept = {role: window.memories.get(role, (1, 1)) for role in ("rows", "columns")}
+        more = {"pitch": window.pitch, "iterations": window.iterations}
+    else:
+        kept = {"buffer": (window.buffer_pixels * window.folds, window.lanes)}
+        iterations = window_schedule(window).iterations
+        more = {"buffer_pixels": window.buffer_pixels, "iterations": iterations}
     text = config(
         "window",
         constants(
@@ -70,33 +94,49 @@ def window_text(window: SlidingWindow, value: FixedPoint, pad_value: int) -> str
             out_height=window.out_height,
             out_width=window.out_width,
             lanes=window.lanes,
-            buffer_pixels=window.buffer_pixels,
-            iterations=window_schedule(window).iterations,
             pad_value=pad_value,
+            **more,
         ),
         types(value_t=value.raw_type),
     )
-    slots = window.buffer_pixels * window.folds
-    return text + f"static {value.raw_type} buffer[{slots}][{window.lanes}];\n"
+    return text + "".join(
+        f"static {value.raw_type} {role}[{words}][{lanes}];\n"
+        for role, (words, lanes) in kept.items()
+    )
 
 
-def window_case(window: SlidingWindow, value: FixedPoint, pad_value: int = 0) -> Case:
+def window_call(window: SlidingWindow | ParallelWindow, output: str) -> str:
+    """The call of the kernel."""
+    if isinstance(window, ParallelWindow):
+        return f"hwflow::parallel_window<window>(in0, {output}, rows, columns);"
+    return f"hwflow::sliding_window<window>(in0, {output}, buffer);"
+
+
+def taps_of(window: SlidingWindow | ParallelWindow) -> int:
+    """Taps in a beat of windows."""
+    return window.taps if isinstance(window, ParallelWindow) else 1
+
+
+def window_case(
+    window: SlidingWindow | ParallelWindow, value: FixedPoint, pad_value: int = 0
+) -> Case:
     return Case(
         window_text(window, value, pad_value),
-        "hwflow::sliding_window<window>(in0, out0, buffer);",
+        window_call(window, "out0"),
         (Port(value, window.lanes, window.in_beats),),
-        (Port(value, window.lanes, window.out_beats),),
+        (Port(value, window.lanes * taps_of(window), window.out_beats),),
     )
 
 
 def after_window(
-    window: SlidingWindow, value: FixedPoint, pad_value: int, call: str
+    window: SlidingWindow | ParallelWindow, value: FixedPoint, pad_value: int, call: str
 ) -> tuple[str, str]:
-    """Definitions and call of a kernel that reads `windows` behind a sliding window."""
-    stream = f'hls::stream<hwflow::beat<{value.raw_type}, {window.lanes}> > windows("windows"); '
+    """Definitions and call of a kernel that reads `windows` behind a window's kernel."""
+    beat = f"hwflow::beat<{value.raw_type}, {window.lanes * taps_of(window)}>"
+    stream = f'hls::stream<{beat} > windows("windows"); '
     return (
         window_text(window, value, pad_value),
-        stream + "hwflow::sliding_window<window>(in0, windows, buffer); " + call,
+        f"{stream}{window_call(window, 'windows')} {call}",
     )
 
 
@@ -157,9 +197,14 @@ def _loads(loads: Mapping[int, bytes]) -> tuple[str, str]:
 
 
 def conv_case(
-    graph: IntegerGraph, pe: int, simd: int, spare_pixels: int = 0, multiplier: str = "auto"
+    graph: IntegerGraph,
+    pe: int,
+    simd: int,
+    spare_pixels: int = 0,
+    multiplier: str = "auto",
+    parallel: bool = False,
 ) -> Case:
-    """The graph is input, Conv2D, Requantize."""
+    """The graph is input, Conv2D, Requantize; depthwise without `simd`; one tap a cycle, or all."""
     source, operation, requantize = graph.operations
     assert isinstance(operation, Conv2D)
     assert isinstance(requantize, Requantize)
@@ -170,18 +215,19 @@ def conv_case(
     taps = kernel_height * kernel_width
     weight_width = operation.weight_width
     depthwise = simd == 0
+    at_once = taps if parallel else 1
     if depthwise:
-        rows = packing.depthwise_weight_rows(operation, pe)
+        rows = packing.depthwise_weight_rows(operation, pe, at_once)
         shape_constants = constants(
-            channels=operation.groups, multiplier=filters // operation.groups
+            channels=operation.groups, multiplier=filters // operation.groups, parallel=at_once
         )
     else:
-        rows = packing.weight_rows(operation, pe, simd)
+        rows = packing.weight_rows(operation, pe, simd, at_once)
         shape_constants = constants(
-            in_channels=group_inputs * operation.groups,
+            in_channels=group_inputs * operation.groups * at_once,
             out_channels=filters,
             groups=operation.groups,
-            simd=simd,
+            simd=simd * at_once,
         )
     text = packing.Requantization(accumulator, requantize.format).text("requantization_t")
     text += config(
@@ -189,7 +235,7 @@ def conv_case(
         shape_constants,
         constants(
             pixels=height * width,
-            taps=taps,
+            taps=taps if depthwise else taps // at_once,
             pe=pe,
             weight_width=weight_width,
             product_shift=operation.product_shift,
@@ -226,13 +272,21 @@ def conv_case(
         call = f"hwflow::{kernel}<convolution>(in0, out0, weights, biases);"
         return Case(text, call, *ports)
     more, call = after_window(
-        window, tensor.format, 0, f"hwflow::{kernel}<convolution>(windows, out0, weights, biases);"
+        all_taps(window) if parallel else window,
+        tensor.format,
+        0,
+        f"hwflow::{kernel}<convolution>(windows, out0, weights, biases);",
     )
     return Case(text + more, call, *ports)
 
 
 def pool_case(
-    shape: Shape, value: FixedPoint, operation: MaxPool2D, lanes: int, output: FixedPoint
+    shape: Shape,
+    value: FixedPoint,
+    operation: MaxPool2D,
+    lanes: int,
+    output: FixedPoint,
+    parallel: bool = False,
 ) -> Case:
     window = window_of(shape, operation.window, operation.strides, operation.padding, lanes)
     text = config(
@@ -240,13 +294,17 @@ def pool_case(
         constants(
             pixels=window.out_height * window.out_width,
             taps=operation.window[0] * operation.window[1],
+            parallel=operation.window[0] * operation.window[1] if parallel else 1,
             channels=shape[2],
             lanes=lanes,
         ),
         types(input_t=value.raw_type, output_t=output.raw_type),
     )
     more, call = after_window(
-        window, value, value.minimum, "hwflow::max_pool<pool>(windows, out0);"
+        all_taps(window) if parallel else window,
+        value,
+        value.minimum,
+        "hwflow::max_pool<pool>(windows, out0);",
     )
     beats = window.out_height * window.out_width * window.folds
     return Case(
@@ -254,7 +312,7 @@ def pool_case(
     )
 
 
-def sum_case(graph: IntegerGraph, lanes: int) -> Case:
+def sum_case(graph: IntegerGraph, lanes: int, parallel: bool = False) -> Case:
     """The graph is input, SumPool2D, Requantize; a window of the whole image has no line buffer."""
     source, operation, requantize = graph.operations
     assert isinstance(operation, SumPool2D)
@@ -272,6 +330,7 @@ def sum_case(graph: IntegerGraph, lanes: int) -> Case:
         constants(
             pixels=pixels,
             taps=operation.window[0] * operation.window[1],
+            parallel=operation.window[0] * operation.window[1] if parallel else 1,
             channels=channels,
             lanes=lanes,
         ),
@@ -292,10 +351,11 @@ def sum_case(graph: IntegerGraph, lanes: int) -> Case:
     arguments = "windows, out0"
     if operation.divisor is not None:
         rows, columns = operation.scales(tensor.shape)
-        text += packing.list_text("rows", rows) + packing.list_text("columns", columns)
-        arguments += ", rows, columns"
+        text += packing.list_text("row_scales", rows)
+        text += packing.list_text("column_scales", columns)
+        arguments += ", row_scales, column_scales"
     call = f"hwflow::window_sum<pool>({arguments});"
-    more, call = after_window(window, tensor.format, 0, call)
+    more, call = after_window(all_taps(window) if parallel else window, tensor.format, 0, call)
     return Case(text + more, call, *ports)
 
 

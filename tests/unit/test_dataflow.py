@@ -225,7 +225,7 @@ def test_an_unknown_kernel_is_named() -> None:
 def test_schedules_count_what_the_streams_carry() -> None:
     """Ticks ascend, and there is one for each beat; the kernel's cycles are its iterations."""
     for build in (fire(), bypass(), chain(), enlarged(), enlarged(1), headed(), units()):
-        for interval in (300, 10_000):
+        for interval in (1, 300, 10_000):
             graph = plan(build, interval)
             for process in graph.processes:
                 schedule = process_schedule(process)
@@ -245,7 +245,7 @@ def test_a_depthwise_multiplier_keeps_its_input() -> None:
         "p",
         ("a",),
         ("b",),
-        {"pixels": 2, "taps": 3, "channels": 4, "multiplier": 2, "pe": 2},
+        {"pixels": 2, "taps": 3, "parallel": 1, "channels": 4, "multiplier": 2, "pe": 2},
         24,
     )
     schedule = process_schedule(process)

@@ -18,6 +18,7 @@ from hwflow.plan.folding import (
     fold_for_reuse_factor,
     lanes_for_interval,
 )
+from hwflow.plan.parallel_window import ParallelWindow
 
 LAYER = Foldable("conv", 100, 9, 12, 16, 1, 8, 8)
 DEPTHWISE = Foldable("depthwise", 49, 9, 1, 2, 6, 8, 8)
@@ -72,7 +73,7 @@ def test_words_wider_than_a_port_are_illegal() -> None:
 def test_a_reuse_factor_by_hand() -> None:
     fold = fold_for_reuse_factor(LAYER, 9 * 12)
     assert LAYER.reuse_factor(fold) == 9 * 12
-    assert fold == Fold(4, 4)  # the squarest of (1, 16), (2, 8), (4, 4), ...
+    assert fold == Fold(4, 4)  # of one tap a cycle the squarest of (1, 16), (2, 8), (4, 4), ...
     with pytest.raises(DesignError, match=r"7 is not legal for layer 'conv' .*; nearest are 9, "):
         fold_for_reuse_factor(LAYER, 7)
 
@@ -88,6 +89,49 @@ def test_a_fold_for_an_interval_is_fast_enough_and_not_much_larger(
         assert fold.multipliers <= 1.15 * min(f.multipliers for f in fast)
     else:
         assert fold.multipliers == 12 * 16
+
+
+WINDOWED = dataclasses.replace(
+    LAYER, window=ParallelWindow(10, 10, 12, (3, 3), (1, 1), 1, 1, 10, 10, 1)
+)
+
+
+def test_all_taps_of_a_window_at_once() -> None:
+    folds = WINDOWED.folds()
+    assert len(folds) == 2 * 6 * 5
+    assert {fold.taps for fold in folds} == {1, 9}
+    for fold in folds:
+        assert WINDOWED.reuse_factor(fold) * fold.multipliers == 9 * 12 * 16
+        assert WINDOWED.window_of(fold).lanes == fold.simd == WINDOWED.input_lanes(fold)
+    assert WINDOWED.reuse_factors()[0] == 1
+    # a pixel a cycle, and the pixels of the border below
+    assert WINDOWED.cycles(Fold(12, 16, 9)) == 100 + 11
+    assert WINDOWED.cycles(Fold(4, 16, 9)) == 3 * (100 + 11)
+    assert WINDOWED.cycles(Fold(4, 4, 9)) == 100 * 3 * 4
+    assert fold_for_reuse_factor(WINDOWED, 12) == Fold(4, 4, 9)
+    assert fold_for_reuse_factor(WINDOWED, 9 * 12) == Fold(4, 4)
+    deep = dataclasses.replace(DEPTHWISE, window=WINDOWED.window)
+    assert {fold for fold in deep.folds() if fold.taps > 1} == {
+        Fold(1, pe, 9) for pe in (1, 2, 3, 6)
+    }
+    assert deep.reuse_factors() == (2, 4, 6, 12, 18, 36, 54, 108)
+
+
+def test_taps_take_their_turn_unless_that_is_too_slow() -> None:
+    assert fold_for_interval(WINDOWED, 900).taps == 1
+    assert fold_for_interval(WINDOWED, 899).taps == 9
+    assert WINDOWED.cycles(fold_for_interval(WINDOWED, 400)) <= 400
+    assert fold_for_interval(WINDOWED, 1) == Fold(12, 16, 9)
+
+
+def test_beats_of_windows_are_no_wider_than_a_port() -> None:
+    wide = Foldable(
+        "wide", 4, 9, 64, 64, 1, 8, 8,
+        window=ParallelWindow(2, 2, 64, (3, 3), (1, 1), 1, 1, 2, 2, 1),
+    )  # fmt: skip
+    whole = [fold for fold in wide.folds() if fold.taps == 9]
+    assert max(fold.simd for fold in whole) == 32  # 9 * 32 * 8 bits
+    assert max(fold.multipliers for fold in whole) == 9 * 256
 
 
 def test_words_that_fill_block_rams_are_preferred() -> None:

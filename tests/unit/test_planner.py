@@ -48,6 +48,12 @@ def two_layers() -> IntegerGraph:
     return build.build(build.convolution(one, "two", 6))
 
 
+def windowed() -> IntegerGraph:
+    build = Builder((7, 6, 2))
+    one = build.convolution("image", "one", 4, (3, 3), (2, 2), (0, 1, 1, 1))
+    return build.build(build.convolution(one, "two", 4, (3, 3), padding=(1, 1, 1, 1), groups=4))
+
+
 def exhaustive(graph: IntegerGraph, part: Device, share: float) -> int | None:
     """The shortest interval over every fold, multiplier and storage of every layer."""
     convolutions = [op for op in graph.operations if isinstance(op, Conv2D)]
@@ -92,6 +98,36 @@ def test_as_good_as_exhaustive_search(part: Device) -> None:
             plan(graph, choices(), part, share=0.8)
         return
     assert plan(graph, choices(), part, share=0.8).interval_cycles == best
+
+
+@pytest.mark.parametrize(
+    "part",
+    [device(lut=2_600), device(lut=3_300, dsp=30), device(lut=4_000, dsp=0), device()],
+    ids=["few lut", "some dsp", "no dsp", "all"],
+)
+def test_windows_as_good_as_exhaustive_search(part: Device) -> None:
+    best = exhaustive(windowed(), part, 0.8)
+    assert best is not None
+    made = plan(windowed(), choices(), part)
+    assert made.interval_cycles == best
+    parallel = [fold.taps for fold in made.choices.folds.values()]
+    assert 9 in parallel
+
+
+def test_a_layer_takes_a_pixel_a_cycle_where_that_is_wanted() -> None:
+    build = Builder((12, 12, 3))
+    now = build.convolution("image", "conv", 8, (3, 3), padding=(1, 1, 1, 1))
+    graph = build.build(build.max_pool(now, "pool", 3, 2))
+    made = plan(graph, choices(), ZCU102)
+    assert {p.kernel for p in made.graph.processes} >= {"parallel_window"}
+    assert made.bottleneck == "conv"
+    assert "conv takes a pixel of its input a cycle" in made.advice
+    assert made.interval_cycles < 144 + 13 + 20  # pixels, those beyond the border, the pipeline
+    settings = {p.name: p.settings for p in made.graph.processes}
+    assert settings["pool"]["parallel"] == 9
+    assert (settings["conv"]["taps"], settings["conv"]["simd"]) == (1, 27)
+    slow = plan(graph, choices(), ZCU102, target_interval=20_000)
+    assert "parallel_window" not in {p.kernel for p in slow.graph.processes}
 
 
 @pytest.mark.parametrize("graph", [fire(), bypass(), chain()], ids=["fire", "bypass", "chain"])
@@ -148,7 +184,7 @@ def test_impossible_targets_say_what_is_nearest() -> None:
 
 
 def test_two_products_share_a_dsp_where_dsps_are_scarce() -> None:
-    room = device(lut=6_000, dsp=30)
+    room = device(lut=5_000, dsp=30)
     made = plan(fire(), choices(), room)
     assert "dsp_pair" in made.choices.multipliers.values()
     halved = {n: "dsp" if m == "dsp_pair" else m for n, m in made.choices.multipliers.items()}

@@ -21,6 +21,9 @@
 
 namespace hwflow {
 
+// Iterations between the write of a word into a line buffer and the first read of it.
+static const int WRITE_TO_READ = 3;
+
 // Some channels of one pixel.
 template <typename T, int N>
 struct beat {

@@ -22,7 +22,9 @@ namespace hwflow {
 //         (divides out_channels / groups), input_t, output_t, accumulator_t (ap_int, wide enough
 //         for every partial sum), multiplier_t (of multipliers.h), weight_width, product_shift,
 //         shift_bits, requantization.
-// input:  for each pixel, for each input fold, for each tap: a beat (what sliding_window emits).
+// input:  for each pixel, for each input fold, for each tap: a beat (what sliding_window emits). With
+//         all taps side by side, as parallel_window emits them, this is a layer of one tap whose
+//         inputs are the values of a window.
 // weights: rows in the order of the schedule; in a row output lane by output lane, each with its
 //         simd weights. The caller declares them (and the biases) and makes a row one memory word.
 template <typename CONFIG, typename word_t, int FOLDS, int WORDS, typename bias_t>

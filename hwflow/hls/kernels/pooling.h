@@ -7,37 +7,45 @@
 
 namespace hwflow {
 
-// The maximum of each channel over the taps of each window. Padding must be the least value of the
-// type, which sliding_window makes when its pad_value says so.
+// The maximum of each channel over the taps of each window, `parallel` taps a cycle. Padding must be the least value of the
+// type, which the windows' kernels make when their pad_value says so.
 //
-// Schedule: a beat read each cycle, in the order pixel, fold, tap; one written with the last tap.
+// Schedule: a beat read each cycle, in the order pixel, fold, taps; one written with the last tap.
 //
-// CONFIG: pixels, taps, channels, lanes, input_t, output_t (holds every input).
+// CONFIG: pixels, taps, parallel (divides the taps), channels, lanes, input_t, output_t (holds every input).
 template <typename CONFIG>
-void max_pool(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
+void max_pool(hls::stream<beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes> >& input,
               hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
 #pragma HLS INLINE  // the layer's own function is the process
     typedef typename CONFIG::input_t input_t;
     static const int WINDOWS = CONFIG::pixels * (CONFIG::channels / CONFIG::lanes);
+    static const int STEPS = CONFIG::taps / CONFIG::parallel;
     static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
+    static_assert(CONFIG::taps % CONFIG::parallel == 0, "parallel must divide the taps");
     typedef typename native<raw<input_t>::bits>::type number;
     number greatest[CONFIG::lanes];
 #pragma HLS ARRAY_PARTITION variable=greatest complete  // registers, all updated each cycle
 WINDOW:
     for (int window = 0; window < WINDOWS; ++window) {
     TAP:
-        for (int tap = 0; tap < CONFIG::taps; ++tap) {
+        for (int step = 0; step < STEPS; ++step) {
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_FLATTEN  // the pipeline never drains between windows
-            const beat<input_t, CONFIG::lanes>& from = input.read();
+            const beat<input_t, CONFIG::parallel * CONFIG::lanes>& from = input.read();
         LANE:
             for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-                const number value = load(from.lane[lane]);
+                number value = load(from.lane[lane]);
+            OTHERS:
+                for (int tap = 1; tap < CONFIG::parallel; ++tap) {
+#pragma HLS UNROLL
+                    const number other = load(from.lane[tap * CONFIG::lanes + lane]);
+                    value = other > value ? other : value;
+                }
                 greatest[lane] = narrow<input_t>(
-                    tap == 0 || value > greatest[lane] ? value : greatest[lane]);
+                    step == 0 || value > greatest[lane] ? value : greatest[lane]);
             }
-            if (tap == CONFIG::taps - 1) {
+            if (step == STEPS - 1) {
                 beat<typename CONFIG::output_t, CONFIG::lanes> to;
                 HWFLOW_ONE_WORD(to)
             RESULT:
@@ -51,23 +59,25 @@ WINDOW:
     }
 }
 
-// The sum of each channel over the taps of each window, times the factors of its row and column,
+// The sum of each channel over the taps of each window, `parallel` taps a cycle, times the factors of its row and column,
 // then the requantization. For average pooling its divisor is the number of taps, or, where windows
 // at the border hold fewer pixels, a common multiple of their numbers, which the factors reach.
 //
-// Schedule: a beat read each cycle, in the order pixel, fold, tap; one written with the last tap.
+// Schedule: a beat read each cycle, in the order pixel, fold, taps; one written with the last tap.
 //
-// CONFIG: pixels, taps, channels, lanes, input_t, output_t, accumulator_t (holds every product too),
+// CONFIG: pixels, taps, parallel (divides the taps), channels, lanes, input_t, output_t, accumulator_t (holds every product too),
 //         requantization.
 template <typename CONFIG, typename row_t, typename column_t, int ROWS, int COLUMNS>
-void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
+void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes> >& input,
                 hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output,
                 const row_t (&row_scales)[ROWS], const column_t (&column_scales)[COLUMNS]) {
 #pragma HLS INLINE  // the layer's own function is the process
     typedef typename CONFIG::accumulator_t accumulator_t;
     typedef typename native<raw<accumulator_t>::bits + 1>::type number;
     static const int WINDOWS = CONFIG::pixels * (CONFIG::channels / CONFIG::lanes);
+    static const int STEPS = CONFIG::taps / CONFIG::parallel;
     static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
+    static_assert(CONFIG::taps % CONFIG::parallel == 0, "parallel must divide the taps");
     number sums[CONFIG::lanes];
 #pragma HLS ARRAY_PARTITION variable=sums complete  // registers, all updated each cycle
     int fold = 0;
@@ -76,17 +86,24 @@ void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& inp
 WINDOW:
     for (int window = 0; window < WINDOWS; ++window) {
     TAP:
-        for (int tap = 0; tap < CONFIG::taps; ++tap) {
+        for (int step = 0; step < STEPS; ++step) {
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_FLATTEN  // the pipeline never drains between windows
-            const beat<typename CONFIG::input_t, CONFIG::lanes>& from = input.read();
+            const beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes>& from =
+                input.read();
         LANE:
             for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-                const number start = tap == 0 ? number(0) : sums[lane];
-                sums[lane] = narrow<accumulator_t>(start + load(from.lane[lane]));
+                number sum = load(from.lane[lane]);
+            OTHERS:
+                for (int tap = 1; tap < CONFIG::parallel; ++tap) {
+#pragma HLS UNROLL
+                    sum += load(from.lane[tap * CONFIG::lanes + lane]);
+                }
+                const number start = step == 0 ? number(0) : sums[lane];
+                sums[lane] = narrow<accumulator_t>(start + sum);
             }
-            if (tap == CONFIG::taps - 1) {
+            if (step == STEPS - 1) {
                 const number scale = number(row_scales[row]) * number(column_scales[column]);
                 beat<typename CONFIG::output_t, CONFIG::lanes> to;
                 HWFLOW_ONE_WORD(to)
@@ -111,7 +128,7 @@ WINDOW:
 
 // The same without factors.
 template <typename CONFIG>
-void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
+void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes> >& input,
                 hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
 #pragma HLS INLINE
     static const int one[1] = {1};

@@ -6,9 +6,6 @@
 
 namespace hwflow {
 
-// Iterations between the write of a beat into the line buffer and the first read of it.
-static const int WRITE_TO_READ = 3;
-
 // Emits, for each output pixel, for each fold of channels, for each kernel row and column, one beat
 // of `lanes` channels; padding beats are made here. Input that no window needs is still consumed.
 //

@@ -24,6 +24,7 @@ class Instance:
         choices: of the design.
         lanes: of the beats that it reads; for a convolution's, those of its fold.
         fold: of a convolution.
+        parallel: taps of a window a cycle: one, or all.
     """
 
     stage: Stage
@@ -31,6 +32,7 @@ class Instance:
     choices: Choices
     lanes: int
     fold: Fold | None = None
+    parallel: int = 1
 
     @property
     def operation(self) -> Operation:

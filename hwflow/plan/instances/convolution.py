@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwflow.opset import Conv2D
 from hwflow.plan.instances.base import Instance, builds
-from hwflow.plan.instances.windows import sliding_window
+from hwflow.plan.instances.windows import windows_of
 from hwflow.plan.lanes import foldable, multiplier_of, weight_memory
 from hwflow.plan.streams import Memory
 
@@ -17,9 +17,10 @@ def convolution(it: Instance) -> str:
     assert fold is not None
     kernel_height, kernel_width, inputs, filters = operation.weights.shape
     taps = kernel_height * kernel_width
+    steps = taps // fold.taps
     if taps > 1 or operation.strides != (1, 1) or any(operation.padding):
         kernel = (kernel_height, kernel_width)
-        stream = sliding_window(it, kernel, operation.strides, operation.padding, 0)
+        stream = windows_of(it, kernel, operation.strides, operation.padding, 0)
     else:
         stream = it.input()
     out = it.made.shape
@@ -27,17 +28,24 @@ def convolution(it: Instance) -> str:
     groups = operation.groups
     if inputs == 1 and groups > 1:
         multiplier = filters // groups
-        words = (groups // fold.pe) * multiplier * taps
+        words = (groups // fold.pe) * multiplier * steps
         kernel_name = "depthwise"
-        settings = {"channels": groups, "multiplier": multiplier, "pe": fold.pe}
+        settings = {
+            "taps": taps,
+            "parallel": fold.taps,
+            "channels": groups,
+            "multiplier": multiplier,
+            "pe": fold.pe,
+        }
     else:
-        words = groups * (filters // groups // fold.pe) * (inputs // fold.simd) * taps
+        words = groups * (filters // groups // fold.pe) * (inputs // fold.simd) * steps
         kernel_name = "matrix_vector"
         settings = {
-            "in_channels": inputs * groups,
+            "taps": steps,  # those side by side are inputs of it
+            "in_channels": inputs * groups * fold.taps,
             "out_channels": filters,
             "groups": groups,
-            "simd": fold.simd,
+            "simd": fold.terms,
             "pe": fold.pe,
         }
     word_bits = fold.multipliers * operation.weight_width
@@ -49,7 +57,6 @@ def convolution(it: Instance) -> str:
         (stream,),
         {
             "pixels": pixels,
-            "taps": taps,
             **settings,
             "weight_width": operation.weight_width,
             "product_shift": operation.product_shift,

@@ -6,7 +6,7 @@ from typing import Any
 
 from hwflow.opset import MaxPool2D, SumPool2D
 from hwflow.plan.instances.base import Instance, builds
-from hwflow.plan.instances.windows import sliding_window
+from hwflow.plan.instances.windows import windows_of
 from hwflow.plan.streams import Memory
 
 
@@ -16,7 +16,7 @@ def max_pool(it: Instance) -> str:
     operation = it.operation
     assert isinstance(operation, MaxPool2D)
     least = it.source().format.minimum
-    windows = sliding_window(it, operation.window, operation.strides, operation.padding, least)
+    windows = windows_of(it, operation.window, operation.strides, operation.padding, least)
     return _over_windows(it, "max_pool", windows, operation)
 
 
@@ -31,7 +31,7 @@ def sum_pool(it: Instance) -> str:
         settings = {"pixels": pixels, "channels": source[2], "lanes": it.lanes}
         cycles = pixels * (source[2] // it.lanes)
         return it.process("global_sum", (it.input(),), settings, cycles, **it.sums())
-    windows = sliding_window(it, operation.window, operation.strides, operation.padding, 0)
+    windows = windows_of(it, operation.window, operation.strides, operation.padding, 0)
     constants = {}
     if operation.divisor is not None:
         rows, columns = operation.scales(source)
@@ -55,6 +55,7 @@ def _over_windows(
         "channels": channels,
         "lanes": it.lanes,
         "taps": taps,
+        "parallel": it.parallel,
     }
-    cycles = height * width * (channels // it.lanes) * taps
+    cycles = height * width * (channels // it.lanes) * (taps // it.parallel)
     return it.process(kernel, (windows,), settings, cycles, **more)

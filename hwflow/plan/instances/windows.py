@@ -1,69 +1,78 @@
-"""The sliding window that convolutions and poolings read."""
+"""The windows that convolutions and poolings read, tap by tap or all taps at once."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from hwflow.opset import Padding
 from hwflow.plan import memories
 from hwflow.plan.instances.base import Instance
-from hwflow.plan.lanes import buffer_pixels
+from hwflow.plan.parallel_window import ParallelWindow, window_memories
 from hwflow.plan.process_schedule import window_iterations
-from hwflow.plan.streams import Process
-from hwflow.plan.window_schedule import SlidingWindow
+from hwflow.plan.streams import Memory, Process
+from hwflow.plan.window_schedule import SlidingWindow, buffer_pixels
 
 
-def sliding_window(
+def windows_of(
     it: Instance,
     kernel: tuple[int, int],
     strides: tuple[int, int],
     padding: Padding,
     pad_value: int,
 ) -> str:
-    """Adds the sliding window of a layer; returns the stream of its windows."""
+    """Adds the window of a layer; returns the stream of its windows."""
     wiring = it.wiring
     stream = it.input()
     source = wiring.streams[stream]
     shape, out = it.source().shape, it.tensor(it.operation.name).shape
-    capacity = buffer_pixels(shape, kernel, strides)
-    window = SlidingWindow(
-        *shape, kernel, strides, padding[0], padding[2], out[0], out[1], source.lanes, capacity
-    )
-    iterations = window_iterations(window)
+    settings = {
+        "in_height": shape[0],
+        "in_width": shape[1],
+        "in_channels": shape[2],
+        "kernel_height": kernel[0],
+        "kernel_width": kernel[1],
+        "stride_height": strides[0],
+        "stride_width": strides[1],
+        "pad_top": padding[0],
+        "pad_left": padding[2],
+        "out_height": out[0],
+        "out_width": out[1],
+        "lanes": source.lanes,
+        "pad_value": pad_value,
+    }
+    more: Mapping[str, int]
+    kept: tuple[Memory, ...]
+    if it.parallel > 1:
+        walk = ParallelWindow.over(shape, kernel, strides, padding, out, source.lanes)
+        name, iterations = "parallel_window", walk.iterations
+        more, kept = {"pitch": walk.pitch}, window_memories(walk, source.format.width)
+    else:
+        capacity = buffer_pixels(shape, kernel, strides)
+        window = SlidingWindow(
+            *shape, kernel, strides, padding[0], padding[2], out[0], out[1], source.lanes, capacity
+        )
+        name, iterations = "sliding_window", window_iterations(window)
+        words = capacity * window.folds
+        more = {"buffer_pixels": capacity}
+        kept = (memories.place("buffer", words, source.width_bits),)
     made = wiring.new_stream(
         f"{it.name}_windows",
         None,
         source.format,
-        source.lanes,
+        source.lanes * it.parallel,
         shape[2] * kernel[0] * kernel[1],
         out[0] * out[1],
     )
-    words = capacity * (shape[2] // source.lanes)
-    buffer = memories.place("buffer", words, source.width_bits)
     wiring.processes.append(
         Process(
             f"{it.name}_window",
-            "sliding_window",
+            name,
             it.operation.name,
             (stream,),
             (made,),
-            {
-                "in_height": shape[0],
-                "in_width": shape[1],
-                "in_channels": shape[2],
-                "kernel_height": kernel[0],
-                "kernel_width": kernel[1],
-                "stride_height": strides[0],
-                "stride_width": strides[1],
-                "pad_top": padding[0],
-                "pad_left": padding[2],
-                "out_height": out[0],
-                "out_width": out[1],
-                "lanes": source.lanes,
-                "pad_value": pad_value,
-                "buffer_pixels": capacity,
-                "iterations": iterations,
-            },
+            {**settings, **more, "iterations": iterations},
             iterations,
-            (buffer,),
+            kept,
         )
     )
     return made

@@ -1,0 +1,182 @@
+"""The static schedule of the window kernel that emits all taps at once, in closed form.
+
+The image is walked pixel by pixel and fold by fold, an iteration each, in rows of `pitch` pixels;
+a window leaves on the pixel on which it ends (`kernels/parallel_window.h`). So the iteration of
+every read and write follows from its coordinates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hwflow.errors import DesignError
+from hwflow.opset import Padding, Shape
+from hwflow.plan.memories import place
+from hwflow.plan.streams import Memory
+from hwflow.plan.window_schedule import WRITE_TO_READ
+
+
+@dataclass(frozen=True)
+class ParallelWindow:
+    """An instance of the kernel.
+
+    Attributes:
+        in_height: rows of the input.
+        in_width: columns of the input.
+        in_channels: channels of the input.
+        kernel: rows, columns.
+        strides: rows, columns.
+        pad_top: rows of padding above.
+        pad_left: columns of padding on the left.
+        out_height: rows of windows.
+        out_width: windows in a row.
+        lanes: channels in a beat of the input.
+
+    Raises:
+        DesignError: if the lanes do not divide the channels.
+    """
+
+    in_height: int
+    in_width: int
+    in_channels: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pad_top: int
+    pad_left: int
+    out_height: int
+    out_width: int
+    lanes: int
+
+    def __post_init__(self) -> None:
+        if self.in_channels % self.lanes:
+            raise DesignError(
+                f"lanes must divide the {self.in_channels} channels, not {self.lanes}: "
+                "choose a divisor"
+            )
+
+    @classmethod
+    def over(
+        cls,
+        shape: Shape,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        padding: Padding,
+        out: Shape,
+        lanes: int = 1,
+    ) -> ParallelWindow:
+        """The windows over an input of some shape that make an output of another."""
+        return cls(*shape, kernel, strides, padding[0], padding[2], out[0], out[1], lanes)
+
+    @property
+    def taps(self) -> int:
+        """Of a window."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def folds(self) -> int:
+        """Beats of a pixel."""
+        return self.in_channels // self.lanes
+
+    @property
+    def in_beats(self) -> int:
+        """Beats read for one image."""
+        return self.in_height * self.in_width * self.folds
+
+    @property
+    def out_beats(self) -> int:
+        """Beats written for one image, `taps` times as wide."""
+        return self.out_height * self.out_width * self.folds
+
+    @property
+    def pitch(self) -> int:
+        """Pixels of a row of the walk: as many as the image has, or as keep the windows of a row
+        before those of the next, or as keep a word of the line buffer from being read too early.
+        """
+        span = (self.out_width - 1) * self.strides[1] + 1
+        least = -(-span // self.strides[0])
+        if self.kernel[0] > 1:
+            least = max(least, WRITE_TO_READ // self.folds + 1)
+        return max(self.in_width, least)
+
+    @property
+    def first_end(self) -> int:
+        """The place in the walk, in pixels, on which the first window ends; negative before the
+        image.
+        """
+        below = self.kernel[0] - 1 - self.pad_top
+        return below * self.pitch + self.kernel[1] - 1 - self.pad_left
+
+    @property
+    def start(self) -> int:
+        """The place in the walk at which it begins."""
+        return min(0, self.first_end)
+
+    @property
+    def iterations(self) -> int:
+        """Of the kernel's loop for one image."""
+        last = self.first_end + (self.out_width - 1) * self.strides[1]
+        last += (self.out_height - 1) * self.strides[0] * self.pitch
+        last = max(last, (self.in_height - 1) * self.pitch + self.in_width - 1)
+        return (last + 1 - self.start) * self.folds
+
+    @property
+    def memories(self) -> dict[str, tuple[int, int]]:
+        """Words, and values in a word, of what is kept: `rows` above, and `columns` of earlier
+        pixels where there are too many folds for registers.
+        """
+        older, found = self.kernel[1] - 1, {}
+        if self.kernel[0] > 1:
+            found["rows"] = (self.in_width * self.folds, (self.kernel[0] - 1) * self.lanes)
+        if older and not self.register_values:
+            found["columns"] = (self.folds, older * self.kernel[0] * self.lanes)
+        return found
+
+    @property
+    def register_values(self) -> int:
+        """Values of earlier columns that stand in registers; none where a memory holds them."""
+        if self.folds > WRITE_TO_READ:
+            return 0
+        return (self.kernel[1] - 1) * self.folds * self.kernel[0] * self.lanes
+
+    @property
+    def masked_taps(self) -> int:
+        """Taps of a window that may lie outside the image."""
+
+        def inside(axis: int, pad: int, count: int, length: int) -> int:
+            last = (count - 1) * self.strides[axis] - pad
+            return sum(pad <= tap and last + tap < length for tap in range(self.kernel[axis]))
+
+        rows = inside(0, self.pad_top, self.out_height, self.in_height)
+        return self.taps - rows * inside(1, self.pad_left, self.out_width, self.in_width)
+
+    def reads(self) -> npt.NDArray[np.int32]:
+        """The iteration that reads each input beat, ascending."""
+        return self._ticks(0, (self.in_height, self.pitch), (self.in_width, 1))
+
+    def writes(self) -> npt.NDArray[np.int32]:
+        """The iteration that writes each output beat, ascending."""
+        rows = (self.out_height, self.strides[0] * self.pitch)
+        return self._ticks(self.first_end, rows, (self.out_width, self.strides[1]))
+
+    def _ticks(
+        self, first: int, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> npt.NDArray[np.int32]:
+        """Of beats whose pixels lie at equal distances: counts and steps along rows and columns."""
+        y, x = (np.arange(count) * step for count, step in (rows, columns))
+        pixels = first - self.start + y[:, None, None] + x[None, :, None]
+        return (pixels * self.folds + np.arange(self.folds)).astype(np.int32).ravel()
+
+
+def window_memories(window: ParallelWindow, width: int) -> tuple[Memory, ...]:
+    """Where the line buffer and the kept columns stand.
+
+    Args:
+        window: the instance.
+        width: bits of a value.
+    """
+    return tuple(
+        place(role, words, values * width) for role, (words, values) in window.memories.items()
+    )
