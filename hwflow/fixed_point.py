@@ -6,6 +6,7 @@ does (the sign bit included), QKeras counts without the sign.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -14,6 +15,27 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+
+BLOCK = 1 << 15
+"""Values that arithmetic of many passes takes at a time: few enough for a processor's cache."""
+
+
+def blockwise(
+    function: Callable[[npt.NDArray[Any]], IntArray], values: npt.NDArray[Any]
+) -> IntArray:
+    """What a function of single values makes of an array, a block at a time.
+
+    Args:
+        function: of an array of one dimension; each result depends on one value alone.
+        values: of any shape.
+    """
+    if values.size <= BLOCK:
+        return function(values.reshape(-1)).reshape(values.shape)
+    given = values.reshape(-1)
+    result = np.empty(given.size, np.int64)
+    for start in range(0, given.size, BLOCK):
+        result[start : start + BLOCK] = function(given[start : start + BLOCK])
+    return result.reshape(values.shape)
 
 
 class Rounding(str, Enum):
@@ -89,6 +111,15 @@ class FixedPoint:
         return int((1 << (self.width - self.signed)) - 1)
 
     @property
+    def native(self) -> np.dtype[Any]:
+        """The narrowest native integer that every raw integer fits: of 8, 16, 32 or 64 bits.
+
+        That of 64 unsigned bits is int64 too: no tensor exceeds what that holds.
+        """
+        bits = next(bits for bits in (8, 16, 32, 64) if self.width <= bits)
+        return np.dtype(f"int{bits}" if self.signed or bits == 64 else f"uint{bits}")
+
+    @property
     def ap_type(self) -> str:
         """The C++ type, such as `ap_ufixed<8,3,AP_RND_CONV,AP_SAT>`."""
         name = "ap_fixed" if self.signed else "ap_ufixed"
@@ -112,12 +143,16 @@ class FixedPoint:
             ValueError: if a value is not finite, or so large (from 2**62 units) that a format
                 that wraps or has more than 62 bits cannot take it exactly.
         """
+        return blockwise(self._quantized, np.asarray(values))
+
+    def _quantized(self, values: npt.NDArray[Any]) -> IntArray:
         scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction_bits
         if not np.all(np.isfinite(scaled)):
             raise ValueError("only finite values can be quantized")
         floor = np.floor(scaled)
-        twice = np.where(scaled - floor > 0.5, 3, np.where(scaled - floor == 0.5, 2, 1))
-        twice = np.where(scaled == floor, 0, twice)  # twice the remainder, coarsely: 0, <1, 1, >1
+        rest = scaled - floor
+        twice = (rest > 0).astype(np.int64) + (rest >= 0.5) + (rest > 0.5)
+        # twice the remainder, coarsely: 0, less than 1, 1, more
         far = np.any(np.abs(floor) >= 2.0**62)
         if far and (self.overflow is Overflow.WRAP or self.width > 62):
             raise ValueError(f"a value is too large for {self} to represent exactly")
@@ -140,13 +175,21 @@ class FixedPoint:
             peak = max(int(numerator.max(initial=0)), -int(numerator.min(initial=0)))
             if peak << -shift >= 1 << 62:
                 raise ValueError(f"a shift of {-shift} bits overflows 63 bits")
-            numerator = numerator << -shift
-        if denominator == 1:
-            return self.overflowed(numerator)
         if denominator >= 1 << 62:
             raise ValueError(f"a shift of {shift} bits with divisor {divisor} overflows 63 bits")
-        quotient = numerator // denominator
-        remainder = numerator - quotient * denominator
+        return blockwise(lambda part: self._divided(part, max(-shift, 0), denominator), numerator)
+
+    def _divided(self, raw: IntArray, left_shift: int, denominator: int) -> IntArray:
+        """`raw * 2**left_shift / denominator`, rounded and brought into the range."""
+        numerator = raw << left_shift
+        if denominator == 1:
+            return self.overflowed(numerator)
+        if denominator & (denominator - 1):
+            quotient = numerator // denominator
+            remainder = numerator - quotient * denominator
+        else:  # a power of two: the same floor and rest, by its bits
+            quotient = numerator >> (denominator.bit_length() - 1)
+            remainder = numerator & (denominator - 1)
         up = _rounds_up(self.rounding, quotient, 2 * remainder, denominator, numerator < 0)
         return self.overflowed(quotient + up)
 

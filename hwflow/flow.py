@@ -227,7 +227,10 @@ class _Flow:
 
     @cached_property
     def streams(self) -> StreamGraph:
-        """The plan; its file has no constants, so it is mapped again, but keeps its depths."""
+        """The plan, as this build made it.
+
+        Of an earlier build the file has no constants, so it is mapped again, but keeps its depths.
+        """
         from hwflow.plan.steering import with_decisions
 
         decisions = json.loads(self.output("plan", "decisions.json").read_text())
@@ -305,6 +308,7 @@ class _Flow:
             streams = map_graph(self.graph, choices)
         else:
             choices, streams = steered(self.graph, choices, device, goal, hardware.clock_period_ns)
+        self.streams = streams
         write(step.outputs / "plan.json", json_bytes(streams.to_json()))
         write(step.outputs / "decisions.json", json_bytes(decisions_json(choices)))
         found = figures(streams, hardware.part, hardware.clock_period_ns)

@@ -11,9 +11,10 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,23 @@ class IntegerGraph:
 
     def operation(self, name: str) -> Operation:
         """The operation of that name; KeyError if there is none."""
-        for operation in self.operations:
-            if operation.name == name:
-                return operation
-        raise KeyError(name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Operation]:
+        return {operation.name: operation for operation in self.operations}
 
     def consumers(self, name: str) -> tuple[Operation, ...]:
         """The operations that read a tensor, in order."""
-        return tuple(op for op in self.operations if name in op.inputs)
+        return self._consumers.get(name, ())
+
+    @cached_property
+    def _consumers(self) -> dict[str, tuple[Operation, ...]]:
+        found: dict[str, tuple[Operation, ...]] = {}
+        for operation in self.operations:
+            for source in dict.fromkeys(operation.inputs):
+                found[source] = (*found.get(source, ()), operation)
+        return found
 
     @property
     def macs(self) -> int:
@@ -143,17 +153,55 @@ class IntegerGraph:
         Raises:
             DesignError: if an input is missing, has another shape or leaves its format's range.
         """
+        return {
+            name: values
+            for name, values in self.stream(inputs)
+            if keep(name) or name in self.outputs
+        }
+
+    def stream(self, inputs: Mapping[str, npt.ArrayLike]) -> Iterator[tuple[str, IntArray]]:
+        """Runs the graph in NumPy and yields each tensor when it is made.
+
+        What is yet to be read waits in the narrowest native integers that its format fits, and is
+        freed once it has been read for the last time: memory holds the tensors that are alive
+        between two operations, and one operation's operands and result as 64-bit integers.
+
+        Args:
+            inputs: raw integers of every input, shape `(N, H, W, C)`.
+
+        Yields:
+            A tensor's name and its raw integers, shape `(N, H, W, C)`, in the graph's order.
+
+        Raises:
+            DesignError: if an input is missing, has another shape or leaves its format's range.
+        """
         last_use = {s: i for i, op in enumerate(self.operations) for s in op.inputs}
-        values: dict[str, IntArray] = {}
+        waiting: dict[str, npt.NDArray[Any]] = {}
         for index, operation in enumerate(self.operations):
             if isinstance(operation, Input):
-                values[operation.name] = _checked_input(operation, inputs)
+                values = _checked_input(operation, inputs)
             else:
-                values[operation.name] = operation.evaluate(*(values[s] for s in operation.inputs))
+                read = (waiting[source].astype(np.int64) for source in operation.inputs)
+                values = operation.evaluate(*read)
             for source in set(operation.inputs):
-                if last_use[source] == index and not keep(source) and source not in self.outputs:
-                    del values[source]
-        return {name: v for name, v in values.items() if keep(name) or name in self.outputs}
+                if last_use[source] == index:
+                    del waiting[source]
+            if operation.name in last_use:
+                waiting[operation.name] = self.narrowed(operation.name, values)
+            yield operation.name, values
+            del values
+
+    def narrowed(self, name: str, values: IntArray) -> npt.NDArray[Any]:
+        """A tensor's raw integers in the narrowest native integers that its format fits.
+
+        Raises:
+            OverflowError: if a value is out of that range, which the tensor's proof excludes.
+        """
+        dtype = self.tensors[name].format.native
+        reach = np.iinfo(dtype)
+        if values.size and (values.min() < reach.min or values.max() > reach.max):
+            raise OverflowError(f"{name}: a value leaves {self.tensors[name].format}")
+        return values.astype(dtype)
 
     # --- files -------------------------------------------------------------------------------
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hwflow.errors import DesignError, Fault
 from hwflow.workspace import disk_errors
+
+Result = TypeVar("Result")
 
 
 def save_keras(model: Any, path: Path) -> None:
@@ -28,11 +30,24 @@ def load_keras(path: Path) -> Any:
 
     from hwflow.layers.copies import qkeras_objects
 
+    load = as_written(load_qmodel)
     try:
         with _quiet():
-            return load_qmodel(str(path), qkeras_objects(), compile=False)
+            return load(str(path), qkeras_objects(), compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DesignError(Fault(str(path), "", f"cannot be read: {error}")) from error
+
+
+def as_written(function: Callable[..., Result]) -> Callable[..., Result]:
+    """A function within which layers are called as Python: AutoGraph does not rewrite their code.
+
+    That takes a third of the time in which a model is made. It is there for layers that branch on
+    the values of tensors, and no layer of Keras or QKeras does.
+    """
+    import tensorflow as tf
+
+    converted: Callable[..., Result] = tf.autograph.experimental.do_not_convert(function)
+    return converted
 
 
 @contextmanager

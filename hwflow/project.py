@@ -22,6 +22,7 @@ from hwflow.plan.streams import StreamGraph
 from hwflow.progress import Progress, SilentProgress
 from hwflow.sections import Preprocessing, Simulation, Verification
 from hwflow.simulate.verify import quantized_input, require_exact
+from hwflow.workspace import disk_errors
 
 if TYPE_CHECKING:
     from hwflow.simulate.csim import Simulator
@@ -257,7 +258,11 @@ class Project:
         (input_name,) = self.graph.inputs
         shape = self.graph.tensors[input_name].shape
         values = load_images(images, self.preprocessing, shape, chosen, verification.seed)
-        with tempfile.TemporaryDirectory() as scratch:
+        # beside the project, for the files of a large network are too large for most /tmp
+        work = self.folder.parent / f".{self.folder.name}"
+        with disk_errors(f"making {work.name}"):
+            work.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=work) as scratch:
             folder = Path(scratch)
             with told.step("compile"):
                 simulator = self.simulator(folder / "compile.txt", told, ap_types)
@@ -272,6 +277,7 @@ class Project:
                     progress=lambda done, total: told.advance(done, total, "images"),
                     given=self.given,
                 )
-        reproducer = self.folder.parent / f".{self.folder.name}" / "reproducer"
-        require_exact(tally, self.graph, self.streams, self.folder / "hls", values, reproducer)
+        require_exact(
+            tally, self.graph, self.streams, self.folder / "hls", values, work / "reproducer"
+        )
         return tally.to_json(self.graph) | details.summary

@@ -98,6 +98,7 @@ def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append((f"resources ({resources['source']})", f"{used}: {fits}"))
         if not resources["fits"] and "verdict" in resources:
             rows.append(("fit", resources["verdict"]))
+            rows += _needs(resources.get("devices", {}))
     if latency:
         parts = [
             text.format(latency[key])
@@ -113,6 +114,15 @@ def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             parts.append(f"weights loaded in {latency['load_cycles']:,} cycles at start-up")
         rows.append((f"speed ({latency['source']})", ", ".join(parts)))
     return rows
+
+
+def _needs(devices: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What exceeds every listed device is told of each, the largest first."""
+    from hwflow.plan.fit import excesses
+
+    if any(device["fits"] for device in devices.values()):
+        return []
+    return [(f"needs, of {name}", excess) for name, excess in excesses(devices)]
 
 
 def _figures(whole: Mapping[str, Any], suffix: str) -> str:

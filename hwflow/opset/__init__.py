@@ -17,7 +17,7 @@ from hwflow.opset.requantize import Requantize
 from hwflow.opset.selection import SelectChannels
 from hwflow.opset.table import Table
 from hwflow.opset.upsampling import UpsampleBilinear2D, UpsampleNearest2D
-from hwflow.opset.windows import Padding, windows
+from hwflow.opset.windows import Padding
 
 __all__ = [
     "KINDS",
@@ -43,5 +43,4 @@ __all__ = [
     "UpsampleNearest2D",
     "common_divisor",
     "require_int64",
-    "windows",
 ]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.opset.base import Interval, Operation, Shape, Tensor, require_int64
-from hwflow.opset.windows import Padding, window_count, windows
+from hwflow.opset.windows import Padding, padded, strided, window_count
 
 LARGEST_SHIFT = 62
 """No product can be shifted further within 64 bits."""
+
+BLOCK_VALUES = 1 << 18
+"""The most values of a convolution's input or output that are in work at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,38 +90,67 @@ class Conv2D(Operation):
 
     def evaluate(self, *tensors: IntArray) -> IntArray:
         (tensor,) = tensors
-        kernel_height, kernel_width, group_inputs, filters = self.weights.shape
-        peak = int(np.max(np.abs(tensor), initial=0)) * int(
-            np.max(np.sum(np.abs(self.weights), axis=(0, 1, 2)), initial=0)
-        )
-        exact: type = np.float64 if peak < 1 << 53 else np.int64  # BLAS where it is exact
-        image_count, height, width = tensor.shape[:3]
-        out_height, out_width, _ = self.output_shape((height, width, tensor.shape[3]))
-        result = np.empty((image_count, out_height, out_width, filters), np.int64)
+        images, height, width, channels = tensor.shape
+        out_height, out_width, filters = self.output_shape((height, width, channels))
+        kernels = self.weights.astype(self.exact_type(tensor))
+        result = np.empty((images, out_height, out_width, filters), np.int64)
+        count = max(1, BLOCK_VALUES // (out_width * max(channels, filters)))  # rows at a time
+        for index in range(images):
+            image = padded(tensor[index : index + 1].astype(kernels.dtype), self.padding)[0]
+            for first in range(0, out_height, count):
+                rows = range(first, min(first + count, out_height))
+                sums = self._sums(image, kernels, rows, out_width).astype(np.int64)
+                result[index, first : rows.stop] = (sums << self.shifts) + self.biases
+        return result
+
+    def exact_type(self, tensor: IntArray) -> type[np.generic]:
+        """The type that sums the products without a rounding error: for BLAS, where that is proved.
+
+        Every product, and every sum of some of the products, is a whole number whose magnitude is
+        at most `peak`: the input's greatest magnitude times a filter's sum of magnitudes. float32
+        holds all whole numbers up to 2**24 and float64 all up to 2**53, so up to there no operation
+        rounds, in whatever order products are added, and whether or not they are fused with sums.
+        Beyond, integers are added, of which `interval` has proved that they stay within 64 bits.
+
+        Args:
+            tensor: the input's raw integers.
+        """
+        reach = max(int(tensor.max(initial=0)), -int(tensor.min(initial=0)))
+        peak = reach * int(np.max(np.abs(self.weights).sum(axis=(0, 1, 2)), initial=0))
+        if peak <= 1 << 24:
+            return np.float32
+        return np.float64 if peak <= 1 << 53 else np.int64
+
+    def _sums(
+        self, image: npt.NDArray[Any], kernels: npt.NDArray[Any], rows: range, columns: int
+    ) -> npt.NDArray[Any]:
+        """Sums of products, tap by tap of the window.
+
+        Args:
+            image: padded, shape `(H, W, Cin)`.
+            kernels: the weights, of the same type.
+            rows: of the output.
+            columns: of the output.
+
+        Returns:
+            Shape `(rows, columns, Cout)`.
+        """
+        kernel_height, kernel_width, group_inputs, filters = kernels.shape
         group_filters = filters // self.groups
-        for index in range(image_count):
-            view = windows(
-                tensor[index : index + 1].astype(exact),
-                (kernel_height, kernel_width),
-                self.strides,
-                self.padding,
-                0,
-            )[0]
-            if self.groups > 1 and group_inputs == 1:
-                kernels = self.weights[:, :, 0, :].reshape(
-                    kernel_height, kernel_width, self.groups, group_filters
-                )
-                sums = np.einsum("hwcij,ijcm->hwcm", view, kernels.astype(exact))
-                result[index] = sums.reshape(out_height, out_width, filters)
+        sums = np.zeros((len(rows) * columns, filters), kernels.dtype)
+        for i, j in np.ndindex(kernel_height, kernel_width):
+            pixels = image[
+                strided(rows.start * self.strides[0] + i, len(rows), self.strides[0]),
+                strided(j, columns, self.strides[1]),
+            ].reshape(len(sums), -1)
+            if group_inputs == 1:
+                sums += pixels.repeat(group_filters, axis=1) * kernels[i, j, 0]
                 continue
             for group in range(self.groups):
-                columns = view[:, :, group * group_inputs : (group + 1) * group_inputs]
-                columns = columns.reshape(out_height * out_width, -1)
+                given = slice(group * group_inputs, (group + 1) * group_inputs)
                 chosen = slice(group * group_filters, (group + 1) * group_filters)
-                matrix = self.weights[..., chosen].transpose(2, 0, 1, 3).reshape(-1, group_filters)
-                sums = columns @ matrix.astype(exact)
-                result[index, ..., chosen] = sums.reshape(out_height, out_width, group_filters)
-        return (result << self.shifts) + self.biases
+                sums[:, chosen] += pixels[:, given] @ kernels[i, j, :, chosen]
+        return sums.reshape(len(rows), columns, filters)
 
     def interval(self, *intervals: Interval) -> Interval:
         (interval,) = intervals

@@ -10,7 +10,7 @@ import numpy as np
 
 from hwflow.fixed_point import IntArray
 from hwflow.opset.base import Interval, Operation, Shape, Tensor, require_int64
-from hwflow.opset.windows import Padding, pixel_counts, window_count, windows
+from hwflow.opset.windows import Padding, pixel_counts, pooled, window_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,7 @@ class MaxPool2D(Operation):
     def evaluate(self, *tensors: IntArray) -> IntArray:
         (tensor,) = tensors
         lowest = int(np.iinfo(np.int64).min)
-        view = windows(tensor, self.window, self.strides, self.padding, lowest)
-        return np.asarray(view.max(axis=(4, 5)))
+        return pooled(tensor, self.window, self.strides, self.padding, lowest, np.maximum)
 
     def interval(self, *intervals: Interval) -> Interval:
         (interval,) = intervals
@@ -107,8 +106,7 @@ class SumPool2D(Operation):
 
     def evaluate(self, *tensors: IntArray) -> IntArray:
         (tensor,) = tensors
-        view = windows(tensor, self.window, self.strides, self.padding, 0)
-        sums = np.asarray(view.sum(axis=(4, 5)))
+        sums = pooled(tensor, self.window, self.strides, self.padding, 0, np.add)
         if self.divisor is None:
             return sums
         height, width, channels = tensor.shape[1:]

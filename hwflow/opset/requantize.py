@@ -43,7 +43,7 @@ class Requantize(Operation):
     def evaluate(self, *tensors: IntArray) -> IntArray:
         (tensor,) = tensors
         result = self.format.rescale(tensor, self.fraction_bits, self.divisor)
-        return result if self.maximum is None else np.minimum(result, self.maximum)
+        return result if self.maximum is None else np.minimum(result, self.maximum, out=result)
 
     def interval(self, *intervals: Interval) -> Interval:
         (interval,) = intervals

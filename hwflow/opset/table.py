@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from hwflow.fixed_point import FixedPoint, IntArray
+from hwflow.fixed_point import FixedPoint, IntArray, blockwise
 from hwflow.opset.base import Interval, Operation, Shape, Tensor
 
 
@@ -41,7 +41,7 @@ class Table(Operation):
 
     def evaluate(self, *tensors: IntArray) -> IntArray:
         (tensor,) = tensors
-        return np.asarray(self.values[tensor + self.offset])
+        return blockwise(lambda part: self.values[part + self.offset], tensor)
 
     def interval(self, *intervals: Interval) -> Interval:
         (interval,) = intervals

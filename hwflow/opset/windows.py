@@ -35,19 +35,48 @@ def pixel_counts(size: int, before: int, after: int, window: int, stride: int) -
     return np.asarray(np.minimum(starts + window, size) - np.maximum(starts, 0))
 
 
-def windows(
-    tensor: npt.NDArray[Any],
+def padded(tensor: npt.NDArray[Any], padding: Padding, fill: int = 0) -> npt.NDArray[Any]:
+    """A tensor `(N, H, W, C)` with a border of `fill`; itself if there is none."""
+    if not any(padding):
+        return tensor
+    top, bottom, left, right = padding
+    return np.pad(tensor, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+
+
+def strided(first: int, count: int, stride: int) -> slice:
+    """`count` places from `first` on, `stride` apart."""
+    return slice(first, first + (count - 1) * stride + 1, stride)
+
+
+def pooled(
+    tensor: IntArray,
     window: tuple[int, int],
     strides: tuple[int, int],
     padding: Padding,
     fill: int,
-) -> npt.NDArray[Any]:
-    """All windows of a tensor: shape `(N, Ho, Wo, C, kh, kw)`, a view of the padded tensor."""
-    top, bottom, left, right = padding
-    padded = np.pad(tensor, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
-    view: npt.NDArray[Any] = np.lib.stride_tricks.sliding_window_view(
-        padded,
-        window,  # type: ignore[call-overload]
-        axis=(1, 2),
-    )
-    return view[:, :: strides[0], :: strides[1]]
+    combine: np.ufunc,
+) -> IntArray:
+    """What each window of a tensor comes to: its columns are combined, then its rows.
+
+    Args:
+        tensor: shape `(N, H, W, C)`.
+        window: rows, columns.
+        strides: rows, columns.
+        padding: around the tensor.
+        fill: what the padding holds.
+        combine: a function of two values that takes them in any order, such as `np.add`.
+
+    Returns:
+        Shape `(N, Ho, Wo, C)`.
+    """
+    result = padded(tensor, padding, fill)
+    for axis, size, stride in ((1, window[0], strides[0]), (2, window[1], strides[1])):
+        count = (result.shape[axis] - size) // stride + 1
+        lead = (slice(None),) * axis
+        places = ((*lead, strided(tap, count, stride)) for tap in range(size))
+        parts = (result[place] for place in places)
+        total = next(parts).copy()
+        for part in parts:
+            combine(total, part, out=total)
+        result = total
+    return result

@@ -62,6 +62,20 @@ def fit(total: Resources, part: str) -> dict[str, Any]:
     return {**found, "verdict": _verdict(part, found)}
 
 
+def excesses(devices: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """By how much a plan exceeds each listed device that it does not fit.
+
+    Args:
+        devices: as `fit` gives them.
+
+    Returns:
+        Names, and such as `3.1 x the block RAM and 1.2 x the LUTs`; the least exceeded first.
+    """
+    beyond = [name for name in devices if not devices[name]["fits"]]
+    beyond.sort(key=lambda name: _worst(devices[name]["shares"]))
+    return [(name, _excess(devices[name]["shares"])) for name in beyond]
+
+
 def _fits(total: Resources, device: Device) -> bool:
     return all(getattr(total, kind) <= getattr(device, kind) for kind in KINDS)
 

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from hwflow.errors import Fault
 from hwflow.fixed_point import FixedPoint
+from hwflow.keras_models import as_written
 from hwflow.layers import float_kind
 from hwflow.layers.base import FloatNode, LayerKind, RawWeights
 from hwflow.quantize import kernels, policy, qkeras
-from hwflow.quantize.calibrate import calibrate, input_means
+from hwflow.quantize.calibrate import calibrate_with_means
 from hwflow.quantize.float_graph import FloatGraph, read
 from hwflow.quantize.kernels import StoredKernel
 from hwflow.quantize.roles import OfNetwork, SectionOfRoles
@@ -48,9 +49,9 @@ def quantize(
     for text in graph.notes:
         note(text)
     quantization, points = quantizable(graph, section, fault)
-    formats = calibrate(model, graph, points, images, progress)
-    means = input_means(model, graph, images)
-    return _Builder(graph, quantization, points, formats, means).build(model.name)
+    formats, means = calibrate_with_means(model, graph, points, images, progress)
+    builder = _Builder(graph, quantization, points, formats, means)
+    return as_written(builder.build)(model.name)
 
 
 def quantizable(

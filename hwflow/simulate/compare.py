@@ -76,7 +76,8 @@ class Tally:
         values: values compared, by tensor, over all witnesses.
         mismatches: values that differ, by tensor.
         witnesses: values compared, by witness.
-        first: the first divergence by witness, in the graph's order.
+        first: by witness, its divergence that comes first in the graph's order, of the first
+            images that have any.
     """
 
     images: int = 0
@@ -119,12 +120,14 @@ def compare(
     tally: Tally,
     witness: str,
     graph: IntegerGraph,
-    reference: Mapping[str, IntArray],
+    reference: Mapping[str, npt.NDArray[Any]],
     found: Mapping[str, npt.NDArray[Any]],
     equal: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     first_image: int = 0,
 ) -> None:
     """Compares the tensors of a witness with the integer graph's and adds them to the tally.
+
+    A tensor of each is taken at a time, so that either mapping may read them from files.
 
     Args:
         tally: grows.
@@ -135,15 +138,13 @@ def compare(
         equal: where they are equal, if that is not plain equality of `found` and `reference`.
         first_image: index of the first image.
     """
-    for name in graph.tensors:
-        if name not in found:
-            continue
+    for name in found:
         expected = reference[name]
         got = np.asarray(found[name]).reshape(expected.shape)
         same = got == expected if equal is None else equal[name].reshape(expected.shape)
         mismatches = int(np.size(same) - np.count_nonzero(same))
         tally.add(witness, name, got.size, mismatches)
-        if mismatches and witness not in tally.first:
+        if mismatches and _is_earlier(tally.first.get(witness), name, first_image, graph):
             image, row, column, channel = (int(i) for i in np.argwhere(~same)[0])
             tally.first[witness] = Divergence(
                 name,
@@ -159,10 +160,20 @@ def compare(
             )
 
 
+def _is_earlier(
+    before: Divergence | None, name: str, first_image: int, graph: IntegerGraph
+) -> bool:
+    """Whether a divergence is to be told instead of one that was found before."""
+    if before is None:
+        return True
+    order = list(graph.tensors)
+    return before.image >= first_image and order.index(name) < order.index(before.layer)
+
+
 def probable_cause(
     graph: IntegerGraph,
     name: str,
-    reference: Mapping[str, IntArray],
+    reference: Mapping[str, npt.NDArray[Any]],
     got: npt.NDArray[Any],
     same: npt.NDArray[np.bool_],
 ) -> str:
@@ -221,14 +232,14 @@ def _convolution(graph: IntegerGraph, operation: Operation) -> Conv2D | None:
 def _variants(
     graph: IntegerGraph,
     operation: Operation,
-    reference: Mapping[str, IntArray],
+    reference: Mapping[str, npt.NDArray[Any]],
     images: slice,
 ) -> Iterator[tuple[str, IntArray]]:
     """Results of an operation with one thing wrong, with the name of that thing."""
     if not isinstance(operation, Requantize):
         return
     source = operation.inputs[0]
-    sums = reference[source][images]
+    sums = reference[source][images].astype(np.int64)
     declared = operation.format
 
     def attempt(target: FixedPoint, values: IntArray = sums) -> IntArray:

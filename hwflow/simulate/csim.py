@@ -10,10 +10,12 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -271,9 +273,49 @@ def taps(graph: StreamGraph) -> dict[str, Stream]:
     return found
 
 
+class Recordings(Mapping[str, npt.NDArray[Any]]):
+    """What a C-simulation wrote, tensor by tensor: each is read from its files when asked for.
+
+    Args:
+        streams: in which each tensor was recorded, by the tensor's name.
+        files: that hold a stream's elements, in the images' order, by the stream's name.
+        images: how many there are.
+    """
+
+    def __init__(
+        self, streams: Mapping[str, Stream], files: Mapping[str, list[Path]], images: int
+    ) -> None:
+        self._streams = streams
+        self._files = files
+        self._images = images
+
+    def __getitem__(self, tensor: str) -> npt.NDArray[Any]:
+        """Raw integers `(N, pixels, channels)`, in native integers of the stream's width.
+
+        Raises:
+            KeyError: if the tensor was not recorded.
+            ToolError: if the files hold another number of values.
+        """
+        stream = self._streams[tensor]
+        parts = [np.fromfile(path, stream.format.native) for path in self._files[stream.name]]
+        whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        expected = self._images * stream.pixels * stream.channels
+        if whole.size != expected:
+            raise ToolError(
+                f"the C-simulation wrote {whole.size} values of {tensor!r}, not {expected}"
+            )
+        return whole.reshape(self._images, stream.pixels, stream.channels)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+
 def simulate(
     simulator: Simulator,
-    inputs: Mapping[str, IntArray],
+    inputs: Mapping[str, npt.NDArray[np.integer[Any]]],
     folder: Path,
     log: Path,
     *,
@@ -281,19 +323,41 @@ def simulate(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, IntArray]:
-    """Runs images through the compiled project.
+    """Runs images through the compiled project; see `recorded`, which takes the same.
+
+    Returns:
+        Raw integers by tensor name, shape `(N, pixels, channels)`.
+
+    Raises:
+        ToolError: if the program fails, or a stream was read while empty or left full.
+    """
+    with recorded(
+        simulator, inputs, folder, log, tensors=tensors, workers=workers, progress=progress
+    ) as recordings:
+        return {name: array.astype(np.int64) for name, array in recordings.items()}
+
+
+@contextmanager
+def recorded(
+    simulator: Simulator,
+    inputs: Mapping[str, npt.NDArray[np.integer[Any]]],
+    folder: Path,
+    log: Path,
+    *,
+    tensors: Iterable[str] | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Recordings]:
+    """Runs images through the compiled project, whose files stand as long as this is entered.
 
     Args:
         simulator: the compiled project.
         inputs: raw integers of each input tensor, shape `(N, H, W, C)`.
-        folder: for the files that the program reads and writes; emptied first.
+        folder: for the files that the program reads and writes; emptied first, removed at the end.
         log: what the program says.
-        tensors: whose values to return; by default all that pass through a stream.
+        tensors: which to record; by default all that pass through a stream.
         workers: processes at a time; by default one a processor.
         progress: told how many images are done.
-
-    Returns:
-        Raw integers by tensor name, shape `(N, pixels, channels)`.
 
     Raises:
         ToolError: if the program fails, or a stream was read while empty or left full.
@@ -307,52 +371,51 @@ def simulate(
         [inputs[name].reshape(len(inputs[name]), -1) for name in names], axis=1
     ).astype(np.int32)
     images = len(values)
-    shutil.rmtree(folder, ignore_errors=True)
-    with disk_errors(f"writing {folder}"):
-        folder.mkdir(parents=True)
-        values.tofile(folder / "input.bin")
     count = max(1, min(workers or os.cpu_count() or 1, images))
     bounds = [images * index // count for index in range(count + 1)]
     port_of = _ports(graph)
-    progress(0, images)
-    with ThreadPoolExecutor(count) as pool:
-        jobs = []
-        for index, (first, last) in enumerate(itertools.pairwise(bounds)):
-            part = folder / f"part{index}"
-            part.mkdir()
-            wanted = [streams[t].name for t in chosen if streams[t].name not in port_of]
-            command: list[str | Path] = [
-                simulator.program,
-                folder / "input.bin",
-                str(first),
-                str(last - first),
-                part,
-                *([simulator.weights] if simulator.weights else []),
-                *wanted,
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        with disk_errors(f"writing {folder}"):
+            folder.mkdir(parents=True)
+            values.tofile(folder / "input.bin")
+        progress(0, images)
+        with ThreadPoolExecutor(count) as pool:
+            jobs = []
+            for index, (first, last) in enumerate(itertools.pairwise(bounds)):
+                part = folder / f"part{index}"
+                part.mkdir()
+                wanted = [streams[t].name for t in chosen if streams[t].name not in port_of]
+                command: list[str | Path] = [
+                    simulator.program,
+                    folder / "input.bin",
+                    str(first),
+                    str(last - first),
+                    part,
+                    *([simulator.weights] if simulator.weights else []),
+                    *wanted,
+                ]
+                own_log = log.with_name(f"{log.stem}-part{index}.txt")
+                jobs.append(
+                    pool.submit(
+                        run, command, folder=folder, log=own_log, purpose="the C-simulation"
+                    )
+                )
+            done = 0
+            for job, (first, last) in zip(jobs, itertools.pairwise(bounds), strict=True):
+                job.result()
+                done += last - first
+                progress(done, images)
+        files = {
+            streams[tensor].name: [
+                folder / f"part{index}" / f"{port_of.get(name, name)}.bin" for index in range(count)
             ]
-            own_log = log.with_name(f"{log.stem}-part{index}.txt")
-            jobs.append(
-                pool.submit(run, command, folder=folder, log=own_log, purpose="the C-simulation")
-            )
-        done = 0
-        for job, (first, last) in zip(jobs, itertools.pairwise(bounds), strict=True):
-            job.result()
-            done += last - first
-            progress(done, images)
-    results = {}
-    for tensor in chosen:
-        stream = streams[tensor]
-        file = f"{port_of.get(stream.name, stream.name)}.bin"
-        parts = [_decoded(folder / f"part{i}" / file, stream) for i in range(count)]
-        whole = np.concatenate(parts)
-        if whole.size != images * stream.pixels * stream.channels:
-            raise ToolError(
-                f"the C-simulation wrote {whole.size} values of {tensor!r}, not "
-                f"{images * stream.pixels * stream.channels}"
-            )
-        results[tensor] = whole.reshape(images, stream.pixels, stream.channels)
-    shutil.rmtree(folder, ignore_errors=True)
-    return results
+            for tensor in chosen
+            for name in (streams[tensor].name,)
+        }
+        yield Recordings({tensor: streams[tensor] for tensor in chosen}, files, images)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ports(graph: StreamGraph) -> dict[str, str]:
@@ -362,12 +425,3 @@ def _ports(graph: StreamGraph) -> dict[str, str]:
         for index, name in enumerate(names):
             found[name] = base if len(names) == 1 else f"{base}{index}"
     return found
-
-
-def _decoded(path: Path, stream: Stream) -> IntArray:
-    """The values of a recorded stream: an ap_int of up to 8, 16, 32 or 64 bits lies in as many."""
-    width = stream.format.width
-    size = 1 if width <= 8 else 2 if width <= 16 else 4 if width <= 32 else 8
-    kind = np.dtype(f"<{'i' if stream.format.signed else 'u'}{size}")
-    raw: npt.NDArray[np.int64] = np.fromfile(path, kind).astype(np.int64)
-    return raw

@@ -7,7 +7,7 @@ compared with the same model evaluated in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwflow.errors import DesignError
+from hwflow.fixed_point import BLOCK
 from hwflow.integer_graph import IntegerGraph
 from hwflow.layers.base import pair
 from hwflow.layers.elementwise import UNARY
@@ -31,7 +32,7 @@ from hwflow.opset import (
     UpsampleBilinear2D,
 )
 from hwflow.quantize import qkeras
-from hwflow.quantize.inference import predict
+from hwflow.quantize.inference import stream
 
 LARGEST_EXACT = 1 << 24
 """float32 represents every integer up to this one."""
@@ -119,17 +120,22 @@ class KerasReference:
         Args:
             images: preprocessed, shape `(N, H, W, C)`.
         """
-        values = predict(self._taps, images)
-        found = values if isinstance(values, list) else [values]
-        tensors = {
-            name: np.asarray(array).reshape(len(images), *self.graph.tensors[name].shape)
-            for name, array in zip(self._tapped, found, strict=True)
-        }
-        return {
-            name: values
-            for name, values in (tensors | heads_of(self.graph, tensors)).items()
-            if name in self.names
-        }
+        return dict(self.stream(images))
+
+    def stream(self, images: npt.NDArray[np.float32]) -> Iterator[tuple[str, FloatArray]]:
+        """Yields each of those tensors when it is computed; what is not in use any more is freed.
+
+        Args:
+            images: preprocessed, shape `(N, H, W, C)`.
+        """
+        for index, values in stream(self._taps, images):
+            name = self._tapped[index]
+            shaped = values.reshape(len(images), *self.graph.tensors[name].shape)
+            if name in self.names:
+                yield name, shaped
+            for head, result in heads_of(self.graph, {name: shaped}).items():
+                if head in self.names:
+                    yield head, result
 
 
 def heads_of(graph: IntegerGraph, tensors: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
@@ -168,7 +174,7 @@ def heads_of(graph: IntegerGraph, tensors: Mapping[str, FloatArray]) -> dict[str
 
 
 def matches(
-    values: FloatArray, raw: npt.NDArray[np.int64], tensor: Tensor
+    values: FloatArray, raw: npt.NDArray[np.integer[Any]], tensor: Tensor
 ) -> npt.NDArray[np.bool_]:
     """Where Keras's values are what the integers say: equality, no tolerance.
 
@@ -178,10 +184,15 @@ def matches(
         tensor: what an integer is worth. A sum that is yet to be divided (average pooling) equals
             Keras's quotient as that float type rounds it.
     """
-    expected = tensor.format.to_float(raw)
-    if tensor.divisor != 1:
-        expected = expected.astype(values.dtype) / values.dtype.type(tensor.divisor)
-    return np.asarray(values == expected)
+    given, integers = values.reshape(-1), raw.reshape(-1)
+    result = np.empty(given.size, np.bool_)
+    for start in range(0, given.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        expected = tensor.format.to_float(integers[part])
+        if tensor.divisor != 1:
+            expected = expected.astype(values.dtype) / values.dtype.type(tensor.divisor)
+        result[part] = given[part] == expected
+    return result.reshape(raw.shape)
 
 
 def to_raw(values: FloatArray, tensor: Tensor) -> npt.NDArray[np.float64]:
@@ -195,48 +206,66 @@ def evaluate_float64(
     images: npt.NDArray[np.float32],
     keep: Callable[[str], bool] = lambda name: True,
 ) -> dict[str, npt.NDArray[np.float64]]:
+    """The tensors of `stream_float64`, which takes the same, by name.
+
+    Raises:
+        DesignError: for a layer that it does not know.
+    """
+    return dict(stream_float64(model, graph, images, keep))
+
+
+def stream_float64(
+    model: Any,
+    graph: IntegerGraph,
+    images: npt.NDArray[np.float32],
+    keep: Callable[[str], bool] = lambda name: True,
+) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     """The QKeras model evaluated in float64, layer by layer: exact up to 2**53.
 
-    Weights come from the layers' own quantizers; tensors are quantized in NumPy.
+    Weights come from the layers' own quantizers; tensors are quantized in NumPy. A tensor is freed
+    once it has been read for the last time.
 
     Args:
         model: the QKeras model.
         graph: tells which tensors are of interest, and their shapes.
         images: preprocessed, shape `(N, H, W, C)`.
-        keep: which of them to return; others are freed once read for the last time.
+        keep: which of them to yield.
+
+    Yields:
+        A tensor's name and its values, shape `(N, H, W, C)`.
 
     Raises:
         DesignError: for a layer that it does not know.
     """
-    read_by_heads = {op.inputs[0] for op in graph.operations if op.is_head and keep(op.name)}
-
-    def is_kept(name: str) -> bool:
-        return keep(name) or name in read_by_heads
-
     values: dict[str, npt.NDArray[np.float64]] = {}
     last_use = {name: layer.name for layer in model.layers for name in _sources(layer)}
     for layer in model.layers:
-        kind = type(layer).__name__
-        if kind == "InputLayer":
-            values[layer.name] = np.asarray(images, np.float64)
-            continue
         names = _sources(layer)
-        evaluate = _EVALUATORS.get(kind)
-        if kind in _TABULATED and layer.name not in graph.tensors and not _rectifies(layer):
-            evaluate = _function
-        if evaluate is None:
-            raise DesignError(f"layer {layer.name!r} ({kind}) cannot be evaluated in float64")
-        values[layer.name] = evaluate(layer, [values[name] for name in names])
-        for name in set(names):
-            if last_use[name] == layer.name and not (name in graph.tensors and is_kept(name)):
+        result = _of_layer(layer, [values[name] for name in names], graph, images)
+        values[layer.name] = result
+        for name in {*names, layer.name}:
+            if last_use.get(name, layer.name) == layer.name:
                 del values[name]
-    found = {
-        name: array.reshape(len(images), *graph.tensors[name].shape)
-        for name, array in values.items()
-        if name in graph.tensors and is_kept(name)
-    }
-    made = found | heads_of(graph, found)
-    return {name: array for name, array in made.items() if keep(name)}
+        if layer.name not in graph.tensors:
+            continue
+        shaped = {layer.name: result.reshape(len(images), *graph.tensors[layer.name].shape)}
+        for name, array in (shaped | heads_of(graph, shaped)).items():
+            if keep(name):
+                yield name, array
+
+
+def _of_layer(
+    layer: Any, inputs: list[Any], graph: IntegerGraph, images: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    kind = type(layer).__name__
+    if kind == "InputLayer":
+        return np.asarray(images, np.float64)
+    evaluate = _EVALUATORS.get(kind)
+    if kind in _TABULATED and layer.name not in graph.tensors and not _rectifies(layer):
+        evaluate = _function
+    if evaluate is None:
+        raise DesignError(f"layer {layer.name!r} ({kind}) cannot be evaluated in float64")
+    return np.asarray(evaluate(layer, inputs), np.float64)
 
 
 def _sources(layer: Any) -> list[str]:

@@ -73,7 +73,8 @@ def write_reproducer(
     if maker is None or alone is None:
         return None
     image = inputs[divergence.image : divergence.image + 1]
-    values = graph.evaluate({graph.inputs[0]: image})
+    read = {str(alone.streams[name].tensor) for name in (*alone.inputs, *alone.outputs)}
+    values = graph.evaluate({graph.inputs[0]: image}, read.__contains__)
     files = PlannedFiles()
     for path, text in writer.shell_files(alone).items():
         files.add(path, text)

@@ -3,7 +3,8 @@
 The integer graph in NumPy is what the others are compared with: the user's own QKeras model, if
 there is one, and the QKeras model that is built, in float32 where that is provably exact; for the
 rest the latter's evaluation in float64; the fast engine; and the C-simulation of the emitted code.
-Images are taken a few at a time, so memory stays bounded.
+The graph's tensors wait on the disk, in the narrowest integers that their formats fit, and every
+witness hands over its tensors one after another: memory is that of the largest, not of all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,17 @@ from hwflow.pictures import batches
 from hwflow.plan.streams import StreamGraph
 from hwflow.simulate import keras_reference
 from hwflow.simulate.compare import Tally, compare
-from hwflow.simulate.csim import Simulator, simulate
+from hwflow.simulate.csim import Simulator, recorded
 from hwflow.simulate.fast import FastEngine
 from hwflow.simulate.reproduce import write_reproducer
+from hwflow.simulate.tensor_files import TensorFiles
 from hwflow.workspace import disk_errors
 
 BATCH = 2
-"""The most images in memory at a time: 100 MB an image of SqueezeNet, 15 GB of EfficientNet-B7."""
+"""The most images at a time, whose tensors stand on the disk: 2 GB an image of EfficientNet-B7."""
+
+ENGINE_VALUES = 1 << 26
+"""Values of the engine at a time, 256 MiB: a larger network is run once for each such part."""
 
 
 @dataclass
@@ -65,7 +70,7 @@ def verify(
         model: the QKeras model.
         simulator: the compiled project.
         images: preprocessed, shape `(N, H, W, C)`.
-        folder: for the C-simulation's files.
+        folder: for files in the meantime.
         log: what the C-simulation says.
         progress: told how many images are done.
         given: the user's own QKeras model, if the QKeras model was made of it.
@@ -89,34 +94,36 @@ def verify(
     extremes: dict[str, tuple[int, int]] = {}
     progress(0, len(images))
     values_an_image = sum(math.prod(tensor.shape) for tensor in graph.tensors.values())
-    for start, batch in batches(images, BATCH, values_an_image):
-        raw = graph.tensors[input_name].format.quantize(batch)
-        expected = graph.evaluate({input_name: raw})
-        if own is not None:
-            given_values = own.evaluate(reference_input(graph, raw))
-            _compare_keras(tally, "model", graph, expected, given_values, exact, start)
-            del given_values
-        values = reference.evaluate(batch)
-        _compare_keras(tally, "keras", graph, expected, values, exact, start)
-        for name in beyond:
-            same = keras_reference.matches(values[name], expected[name], graph.tensors[name])
-            float32_differs[name] += int(np.count_nonzero(~same))
-        del values  # no two witnesses are in memory together: they are large
-        if beyond:
-            names = frozenset(beyond)
-            precise = keras_reference.evaluate_float64(model, graph, batch, names.__contains__)
-            _compare_keras(tally, "keras_float64", graph, expected, precise, names, start)
-            del precise
-        fast = engine.predict({input_name: raw}, keep=lambda name: True)
-        compare(tally, "fast", graph, expected, fast, first_image=start)
-        del fast
-        found = simulate(simulator, {input_name: raw}, folder, log)
-        compare(tally, "csim", graph, expected, found, first_image=start)
-        del found
-        tally.images += len(batch)
-        for name, array in expected.items():
-            _note(name, array, digests, extremes)
-        progress(start + len(batch), len(images))
+    with TensorFiles(folder / "integer") as expected:
+        for start, batch in batches(images, BATCH, values_an_image):
+            raw = graph.tensors[input_name].format.quantize(batch)
+            expected.clear()
+            for name, integers in graph.stream({input_name: raw}):
+                expected.add(name, graph.narrowed(name, integers))
+                _note(name, integers, digests, extremes)
+            if own is not None:
+                for name, got in own.stream(reference_input(graph, raw)):
+                    if name in exact:
+                        _compare_keras(tally, "model", graph, expected, name, got, start)
+            for name, got in reference.stream(batch):
+                if name in exact:
+                    _compare_keras(tally, "keras", graph, expected, name, got, start)
+                else:
+                    same = keras_reference.matches(got, expected[name], graph.tensors[name])
+                    float32_differs[name] += int(np.count_nonzero(~same))
+            if beyond:
+                chosen = frozenset(beyond).__contains__
+                for name, got in keras_reference.stream_float64(model, graph, batch, chosen):
+                    _compare_keras(tally, "keras_float64", graph, expected, name, got, start)
+            for names in _parts(graph, len(batch)):
+                fast = engine.predict({input_name: raw}, keep=names)
+                found = {name: fast[name] for name in names}
+                compare(tally, "fast", graph, expected, found, first_image=start)
+                del fast, found
+            with recorded(simulator, {input_name: raw}, folder / "csim", log) as recordings:
+                compare(tally, "csim", graph, expected, recordings, first_image=start)
+            tally.images += len(batch)
+            progress(start + len(batch), len(images))
     details.summary["float32_insufficient"] = [
         {"name": name, "differing_values": count} for name, count in float32_differs.items()
     ]
@@ -139,27 +146,36 @@ def reference_input(graph: IntegerGraph, raw: IntArray) -> npt.NDArray[np.float3
     return graph.tensors[name].format.to_float(raw).astype(np.float32)
 
 
+def _parts(graph: IntegerGraph, images: int) -> Iterator[list[str]]:
+    """The tensors' names in their order, in parts of `ENGINE_VALUES` for so many images."""
+    part: list[str] = []
+    size = 0
+    for name, tensor in graph.tensors.items():
+        values = images * math.prod(tensor.shape)
+        if part and size + values > ENGINE_VALUES:
+            yield part
+            part, size = [], 0
+        part.append(name)
+        size += values
+    yield part
+
+
 def _compare_keras(
     tally: Tally,
     witness: str,
     graph: IntegerGraph,
-    expected: dict[str, IntArray],
-    values: dict[str, npt.NDArray[Any]],
-    names: frozenset[str],
+    expected: Mapping[str, npt.NDArray[Any]],
+    name: str,
+    got: npt.NDArray[Any],
     start: int,
 ) -> None:
-    for name in graph.tensors:  # one at a time, for each is copied
-        if name in names and name in values:
-            got, tensor = values[name], graph.tensors[name]
-            compare(
-                tally,
-                witness,
-                graph,
-                expected,
-                {name: keras_reference.to_raw(got, tensor)},
-                {name: keras_reference.matches(got, expected[name], tensor)},
-                first_image=start,
-            )
+    tensor = graph.tensors[name]
+    same = keras_reference.matches(got, expected[name], tensor)
+    if same.all():
+        tally.add(witness, name, got.size, 0)
+        return
+    raw = {name: keras_reference.to_raw(got, tensor)}
+    compare(tally, witness, graph, expected, raw, {name: same}, first_image=start)
 
 
 def _note(
@@ -172,8 +188,8 @@ def _note(
     before = extremes.get(name, (low, high))
     extremes[name] = (min(low, before[0]), max(high, before[1]))
     for image in array:
-        content = np.ascontiguousarray(image, "<i8").tobytes()
-        digests[name].append(hashlib.sha256(content).hexdigest())
+        content = np.ascontiguousarray(image, "<i8")
+        digests[name].append(hashlib.sha256(content.data).hexdigest())
 
 
 def quantized_input(graph: IntegerGraph, images: Any) -> Any:

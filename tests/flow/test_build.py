@@ -443,6 +443,31 @@ def test_an_interrupted_build_leaves_the_previous_project(
     assert check_project(made.project) == []
 
 
+def test_an_interrupted_comparison_leaves_no_tensors(
+    tiny: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand on the disk while witnesses are compared, in the step's folder or beside it."""
+    made = tiny.copied(tmp_path)
+    seen: list[int] = []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        seen.append(len(list(made.workspace.rglob("integer/*.npy"))))
+        raise KeyboardInterrupt
+
+    before = {path.name for path in made.workspace.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr("hwflow.simulate.verify.recorded", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            flow.build(made.design, made.root, start="verify")
+        with pytest.raises(KeyboardInterrupt):
+            flow.verify(made.project)
+    assert seen == [len(Project(made.project).graph.tensors)] * 2
+    assert not list(made.workspace.rglob("integer/*.npy"))
+    assert {path.name for path in made.workspace.iterdir()} == before
+    assert rebuilt(made).ran == ["verify"]
+    assert flow.verify(made.project)["status"] == "exact"
+
+
 def test_a_full_disk_leaves_the_previous_project(
     tiny: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

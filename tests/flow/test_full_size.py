@@ -79,6 +79,27 @@ def test_the_c_simulation_is_compiled_and_runs_within_4_gib(name: str, tmp_path:
         assert 0 < taken.peak_bytes < 4 * GIB, stage
 
 
+LARGE = """
+name: large
+network: {family: mobilenet_v1, alpha: 0.25, input_shape: [1344, 1344, 3], classes: 10}
+calibration: {source: noise, seed: 1, count: 1}
+verification: {source: noise, seed: 2, count: 1}
+"""
+
+
+def test_memory_is_that_of_the_largest_tensors(tmp_path: Path) -> None:
+    """All of its 96 million values took 2.65 GiB; of them, no witness holds all at a time."""
+    design = tmp_path / "large.yaml"
+    design.write_text(LARGE)
+    run = run_worker("tests.support.build_worker", [design, tmp_path], tmp_path / "worker.txt")
+    verification = run.facts["verification"]
+    assert (verification["status"], verification["mismatches"]) == ("exact", 0)
+    assert verification["values_by_witness"]["fast"] == 96_187_924
+    for stage in ("compile", "verify"):
+        (taken,) = run.stages[stage]
+        assert 0 < taken.peak_bytes < 1.5 * GIB, stage
+
+
 V1_1 = """
 name: v1_1_real
 network: {{family: squeezenet, version: "1.1"}}

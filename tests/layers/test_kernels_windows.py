@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, IntArray
-from hwflow.opset import windows
 from hwflow.plan.window_schedule import (
     WRITE_TO_READ,
     SlidingWindow,
@@ -21,6 +20,7 @@ from hwflow.plan.window_schedule import (
 )
 from tests.support.kernel_cases import divisors, extreme_images, window_case, window_of
 from tests.support.kernel_harness import FAST, Case, Port, run_cases
+from tests.support.plain import windows
 
 INT5 = FixedPoint(5, 5)
 

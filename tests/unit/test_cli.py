@@ -23,6 +23,9 @@ import hwflow
 from hwflow import doctor
 from hwflow.cli import app
 from hwflow.errors import DesignError, DoesNotFitError, Fault, MismatchError, ToolError
+from hwflow.plan.cost import Resources
+from hwflow.plan.device import load_devices
+from hwflow.plan.fit import fit
 from hwflow.progress import RichProgress, SilentProgress
 
 VERIFICATION: dict[str, Any] = {
@@ -128,6 +131,22 @@ def test_build_ends_with_the_verdict(flow: Flow) -> None:
         assert part in table
     assert "hls_projects/toy" in table
     assert "talks" not in table
+
+
+def test_what_fits_no_listed_device_is_told_of_each(flow: Flow) -> None:
+    needs = Resources(lut=10_000_000, bram_18k=20_000)
+    resources = {"source": "estimate", **needs.to_json(), **fit(needs, "vu13p")}
+    flow.metrics = {**METRICS, "resources": resources}
+    table = run("build", "toy.yaml").stdout
+    told = [line for line in table.splitlines() if line.startswith("needs, of ")]
+    names = [line.removeprefix("needs, of ").split()[0] for line in told]
+    assert sorted(names) == sorted(load_devices())
+    (largest,) = (line for line in told if line.startswith("needs, of vu13p "))
+    assert " ".join(largest.split()[3:]) == "5.8 x the LUTs and 3.8 x the block RAM"
+    assert names.index("vu13p") < names.index("zcu104")
+    small = Resources(lut=1000)
+    flow.metrics = {**METRICS, "resources": {"source": "estimate", **fit(small, "vu13p")}}
+    assert "needs, of" not in run("build", "toy.yaml").stdout
 
 
 def test_json_is_one_object_whatever_libraries_print(flow: Flow) -> None:

@@ -91,6 +91,36 @@ def test_the_first_divergence_is_told_with_both_integers(
     assert tally.mismatches == {"relu": 4, "pool": 2}
 
 
+def test_tensors_may_come_in_any_order(graph: IntegerGraph, reference: dict[str, Any]) -> None:
+    """One at a time and the last first: what is told is still the first in the graph's order."""
+    wrong = {name: reference[name].copy() for name in ("relu", "pool")}
+    wrong["pool"][0, 0, 0, 0] += 1
+    wrong["relu"][1, 2, 3, 4] += 5
+    tally = Tally()
+    for name in ("pool", "relu"):
+        compare(tally, "csim", graph, reference, {name: wrong[name]}, first_image=8)
+    assert (tally.first["csim"].layer, tally.first["csim"].image) == ("relu", 9)
+    together = Tally()
+    compare(together, "csim", graph, reference, dict(reversed(wrong.items())), first_image=8)
+    assert together.first == tally.first
+    for name in ("relu", "pool"):  # of later images nothing is told
+        compare(tally, "csim", graph, reference, {name: wrong[name]}, first_image=11)
+    assert tally.first == together.first
+
+
+def test_narrow_references_are_compared_by_value(
+    graph: IntegerGraph, reference: dict[str, Any]
+) -> None:
+    narrow = {name: graph.narrowed(name, values) for name, values in reference.items()}
+    assert narrow["relu"].dtype == np.uint8
+    tally = Tally()
+    compare(tally, "fast", graph, narrow, {"relu": reference["relu"].astype(np.int32)})
+    assert tally.mismatches == {"relu": 0}
+    wrong = reference["relu"] + 256  # equal in the lowest byte
+    compare(tally, "fast", graph, narrow, {"relu": wrong})
+    assert tally.mismatches == {"relu": wrong.size}
+
+
 def test_equality_may_be_given(graph: IntegerGraph, reference: dict[str, Any]) -> None:
     same = np.ones(reference["pool"].shape, bool)
     same[0, 1, 0, 2] = False

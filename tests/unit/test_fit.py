@@ -9,7 +9,7 @@ import pytest
 
 from hwflow.plan.cost import KINDS, Resources
 from hwflow.plan.device import find_device, load_devices
-from hwflow.plan.fit import fit
+from hwflow.plan.fit import excesses, fit
 from hwflow.summary import print_build
 
 SMALL = Resources(lut=1000, ff=2000, dsp=10, bram_18k=20)
@@ -61,6 +61,10 @@ def test_what_fits_nowhere_says_by_how_much() -> None:
     )
     assert found["verdict"].startswith(f"does not fit zcu102: needs {first} and {second}; fits no ")
     assert f"of {closest.name} it needs" in found["verdict"]
+    told = excesses(found["devices"])
+    assert sorted(name for name, _ in told) == sorted(load_devices())
+    assert told[0][0] == closest.name
+    assert dict(told)["zcu102"] == f"{first} and {second}"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,51 @@ def test_only_what_is_asked_for_is_kept(graph: IntegerGraph) -> None:
     for found in (outputs, some):
         for name, values in found.items():
             np.testing.assert_array_equal(values, everything[name])
+
+
+def test_tensors_are_streamed_in_order_and_equal(graph: IntegerGraph) -> None:
+    images = np.random.default_rng(1).integers(-128, 128, (3, 6, 5, 2))
+    everything = graph.evaluate({"image": images})
+    seen = []
+    for name, values in graph.stream({"image": images}):
+        assert values.dtype == np.int64
+        np.testing.assert_array_equal(values, everything[name])
+        seen.append(name)
+    assert seen == list(graph.tensors)
+
+
+def chain(length: int) -> IntegerGraph:
+    """Additions one after another, each requantized, of 64 K values."""
+    program: list[Operation] = [Input("tensor0", (), (64, 64, 16), BYTE)]
+    for index in range(length):
+        program += [
+            Add(f"sum{index}", (f"tensor{index}", f"tensor{index}"), (0, 0)),
+            Requantize(f"tensor{index + 1}", (f"sum{index}",), BYTE, 6),
+        ]
+    return IntegerGraph.build("chain", program, [f"tensor{length}"])
+
+
+def test_streaming_takes_the_memory_of_some_tensors_whatever_their_number() -> None:
+    values = np.random.default_rng(0).integers(-128, 128, (1, 64, 64, 16))
+    peaks = []
+    for length in (3, 60):
+        graph = chain(length)
+        tracemalloc.start()
+        for name, integers in graph.stream({"tensor0": values}):
+            assert integers.size == values.size, name
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[0] < 8 * values.nbytes
+
+
+def test_narrow_integers_hold_every_value_or_refuse(graph: IntegerGraph) -> None:
+    for name, values in graph.stream({"image": np.full((1, 6, 5, 2), -128)}):
+        narrow = graph.narrowed(name, values)
+        assert narrow.dtype.itemsize * 8 < 2 * max(8, graph.tensors[name].format.width)
+        np.testing.assert_array_equal(narrow, values)
+    with pytest.raises(OverflowError, match=r"relu: a value leaves ufixed<6,2>"):
+        graph.narrowed("relu", np.full((1, 6, 5, 4), -1))
 
 
 # --- files -------------------------------------------------------------------------------------

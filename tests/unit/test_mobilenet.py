@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from hwflow.checking import check
 from hwflow.networks import families, load_network
 from hwflow.networks.blocks import rounded_channels, strided_padding
 from hwflow.networks.mobilenet_v2 import MobileNetV2Parameters, bottlenecks
@@ -237,6 +238,29 @@ def test_parameters_that_do_not_fit(family, values, message):
 )
 def test_later_families_parameter_counts_of_the_literature(family, values, count):
     assert build(family, **values, input_shape=(64, 64, 3)).count_params() == count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("member", "count", "billions"),
+    [
+        ("b0", 5_330_564, 0.39),
+        ("b1", 7_856_232, 0.70),
+        ("b2", 9_177_562, 1.0),
+        ("b3", 12_320_528, 1.8),
+        ("b4", 19_466_816, 4.2),
+        ("b5", 30_562_520, 9.9),
+        ("b6", 43_265_136, 19),
+        ("b7", 66_658_680, 37),
+    ],
+)
+def test_every_efficientnet_is_checked_at_the_papers_size(tmp_path, member, count, billions):
+    """Parameters to the last one; multiply-accumulates as the paper's Table 2 rounds its FLOPS."""
+    path = tmp_path / "design.yaml"
+    path.write_text(f"name: e\nnetwork: {{family: efficientnet, member: {member}}}\n")
+    found = check(path)
+    assert found["parameters"] == count
+    assert found["macs"] == pytest.approx(billions * 1e9, rel=0.05)
 
 
 def test_compound_scaling_widens_deepens_and_enlarges():

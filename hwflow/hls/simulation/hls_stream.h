@@ -1,12 +1,13 @@
 // hls::stream for C-simulation with a plain C++ compiler; the vendor's own header is used in HLS.
 //
-// A stream grows as needed. A read from an empty stream and elements left at the end are collected
+// A stream grows as needed, and frees what it grew to when its last element is read. A read from an empty stream and elements left at the end are collected
 // as faults instead of passing unnoticed. Elements are copied byte by byte, so they must be plain
 // data (integers of ap_int.h and arrays and structs of them).
 #ifndef HWFLOW_SIMULATION_HLS_STREAM_H_
 #define HWFLOW_SIMULATION_HLS_STREAM_H_
 
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -25,7 +26,8 @@ template <typename UNUSED>
 struct basic_channel {
     std::string name;
     bool armed;
-    std::vector<unsigned char> bytes;  // of every element written while armed
+    std::vector<unsigned char> bytes;  // of the elements written while armed
+    std::string path;                  // of a file that takes them when there are many, or nothing
     std::size_t greatest_fill;         // in elements
     void (*keep)(basic_channel& channel, const void* element, std::size_t size);
     void (*read_while_empty)(const basic_channel& channel);
@@ -47,10 +49,27 @@ void report(const std::string& fault) {
     }
 }
 
+// Appends what is kept in memory to the channel's file; false if that cannot be written.
+template <typename CHANNEL>
+bool spill(CHANNEL& channel) {
+    std::FILE* file = std::fopen(channel.path.c_str(), "ab");
+    if (file == NULL) {
+        return false;
+    }
+    const std::size_t size = channel.bytes.size();
+    const bool whole = std::fwrite(channel.bytes.data(), 1, size, file) == size;
+    channel.bytes.clear();
+    return std::fclose(file) == 0 && whole;
+}
+
 template <typename CHANNEL>
 void keep_element(CHANNEL& channel, const void* element, std::size_t size) {
+    static const std::size_t MANY_BYTES = 1 << 20;
     const unsigned char* bytes = static_cast<const unsigned char*>(element);
     channel.bytes.insert(channel.bytes.end(), bytes, bytes + size);
+    if (channel.bytes.size() >= MANY_BYTES && !channel.path.empty() && !spill(channel)) {
+        report(channel.path + " cannot be written");
+    }
 }
 
 template <typename CHANNEL>
@@ -88,8 +107,10 @@ channel& nameless() {
 
 // From now on keeps every element that is written to the streams of this name.
 template <typename UNUSED = void>
-void record(const std::string& name) {
-    channel_of(name).armed = true;
+void record(const std::string& name, const std::string& path = std::string()) {
+    channel& found = channel_of(name);
+    found.armed = true;
+    found.path = path;
 }
 
 // Ends the recording and frees what was kept.
@@ -152,6 +173,9 @@ public:
             return none;
         }
         note(fill);  // a fill is greatest just before a read
+        if (fill == 1 && limit_ - base_ > LARGE) {
+            release();
+        }
         return *first_++;
     }
 
@@ -179,6 +203,8 @@ public:
     std::string name() const { return channel_->name; }
 
 private:
+    static const std::ptrdiff_t LARGE = 1 + (1 << 16) / sizeof(T);  // elements
+
     stream(const stream&);
     stream& operator=(const stream&);
 
@@ -213,6 +239,18 @@ private:
         }
         first_ = base_;
         last_ = base_ + fill;
+    }
+
+    // Moves the only element into memory of its own and frees the rest.
+    void release() {
+        T* small = static_cast<T*>(std::malloc(sizeof(T)));
+        if (small == NULL) {
+            std::abort();
+        }
+        std::memcpy(static_cast<void*>(small), static_cast<const void*>(first_), sizeof(T));
+        std::free(base_);
+        base_ = first_ = small;
+        last_ = limit_ = small + 1;
     }
 
     simulation::channel* channel_;
