@@ -97,6 +97,7 @@ FuzzReport fuzz(long rounds) {
           mutator.change(mutant.json);
           break;
         case 1: {
+          if (mutant.files.empty()) break;  // a program without constants
           auto file = mutant.files.begin();
           std::advance(file, mutator.below(mutant.files.size()));
           mutator.change(file->second);
