@@ -97,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes; nothing is kept")
-    parser.add_argument("--repeats", type=int, default=2, help="of whole builds (default: 2)")
+    parser.add_argument(
+        "--repeats", type=int, default=2, help="of the first network's builds (default: 2)"
+    )
     parser.add_argument("--output", type=Path, help="the results file (default: the project's own)")
     given = parser.parse_args(arguments)
     if given.repeats < 1:
@@ -107,10 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = read_results(target) if target else {}
         facts = machine()
         options = Options(given.quick, given.repeats, IMAGES if target == RESULTS else None)
+        found: dict[str, Any] = {}
         for name, run in chosen(given.names, discover()).items():
             print(f"{name} ...", file=sys.stderr, flush=True)
-            kept = merged(kept, run(options), facts)
+            found |= run(options)
+            kept = merged(kept, found, facts)
             if target:  # after each, so that a later failure loses nothing
+                target.write_text(json.dumps(kept, indent=1) + "\n")
+        if not given.names:  # what no benchmark measures any more is dropped
+            kept = merged({}, found, facts)
+            if target:
                 target.write_text(json.dumps(kept, indent=1) + "\n")
     except HwflowError as error:
         print(error, file=sys.stderr)

@@ -36,8 +36,7 @@ class Options:
 
     Attributes:
         quick: small sizes, to try the harness; the figures mean nothing.
-        repeats: times that whole builds are repeated; after each, what is shorter is repeated as
-            often again.
+        repeats: times that the first network's whole build is done; of the others, it is once.
         images: folder for plots; None draws none.
     """
 

@@ -1,16 +1,21 @@
-"""hwflow on a design: the whole build, then the compiled C-simulation by itself, with either types.
+"""hwflow on a design: the whole build, then its C-simulation, with either types, and the engine.
 
-Run as a worker: `python -m benchmarks.ours PIPE DESIGN FOLDER REPEATS`.
+Run as a worker: `python -m benchmarks.ours PIPE DESIGN FOLDER`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from benchmarks.measure import Marks
+
+ENGINE_ROUNDS = 10
 
 
 class MarkedProgress:
@@ -37,7 +42,28 @@ class MarkedProgress:
         pass
 
 
-def main(pipe: int, design: Path, folder: Path, repeats: int) -> None:
+def engine_seconds(graph: Any, raw: Any, threads: int) -> list[float]:
+    """Seconds of the engine for one image at a time, without the first round, which warms up.
+
+    Args:
+        graph: an integer graph with one input.
+        raw: its raw integers, shape `(N, H, W, C)`.
+        threads: of the engine.
+    """
+    from hwflow.simulate.fast import FastEngine
+
+    (name,) = graph.inputs
+    engine = FastEngine(graph, threads)
+    seconds = []
+    for _ in range(ENGINE_ROUNDS + 1):
+        for image in raw:
+            start = time.perf_counter()
+            engine.predict({name: image[None]})
+            seconds.append(time.perf_counter() - start)
+    return seconds[len(raw) :]
+
+
+def main(pipe: int, design: Path, folder: Path) -> None:
     marks = Marks(pipe)
     with marks.stage("import"):
         import numpy as np
@@ -60,14 +86,21 @@ def main(pipe: int, design: Path, folder: Path, repeats: int) -> None:
     graph = project.graph
     raw = np.load(result.project / "verification" / "inputs.npy").astype(np.int64)
     inputs = {graph.inputs[0]: raw}
-    for _ in range(repeats):
-        for name, workers, tensors in (
-            ("one process", 1, graph.outputs),
-            ("two processes", 2, graph.outputs),
-            ("one process, every tensor", 1, None),
-        ):
+    for name, workers, tensors in (
+        ("one process", 1, graph.outputs),
+        ("two processes", 2, graph.outputs),
+        ("one process, every tensor", 1, None),
+    ):
+        for _ in range(2):
             with marks.stage(name):
                 simulate(simulator, inputs, folder / "run", log, tensors=tensors, workers=workers)
+    marks.fact(
+        "engine",
+        {
+            "one thread": median(engine_seconds(graph, raw, 1)),
+            "two threads": median(engine_seconds(graph, raw, 2)),
+        },
+    )
     with marks.stage("compile, reference types"):
         hls = result.project / "hls"
         reference = compile_project(
@@ -79,4 +112,4 @@ def main(pipe: int, design: Path, folder: Path, repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))

@@ -259,20 +259,12 @@ class _Flow:
         write(step.outputs / "network.json", json_bytes(self.description))
 
     def quantize(self, step: Step) -> None:
-        from hwflow.pictures import load_images
         from hwflow.quantize.adopt import adopt, is_quantized
         from hwflow.quantize.build import quantize
 
         network = self.float_model()
         shape = tuple(int(size) for size in network.input_shape[1:])
-        calibration = self.design.calibration
-        images = load_images(
-            calibration.images,
-            self.design.preprocessing,
-            (shape[0], shape[1], shape[2]),
-            calibration.count,
-            calibration.seed,
-        )
+        images = self.calibration_images((shape[0], shape[1], shape[2]))
         if is_quantized(network):
             note = self.progress.note
             self.model = adopt(network, self.design.quantization.input, images, note)
@@ -287,15 +279,36 @@ class _Flow:
             )
         save_keras(self.model, step.outputs / "quantized.h5")
 
+    def calibration_images(self, shape: tuple[int, int, int]) -> Any:
+        from hwflow.pictures import load_images
+
+        calibration = self.design.calibration
+        return load_images(
+            calibration.images,
+            self.design.preprocessing,
+            shape,
+            calibration.count,
+            calibration.seed,
+        )
+
     def lower(self, step: Step) -> None:
         from hwflow.quantize.heads import with_heads
         from hwflow.quantize.lower import lower
+        from hwflow.simulate.statistics import observed, summary
 
         outputs = json.loads(self.output("network", "network.json").read_text())["outputs"]
         heads = [self.design.outputs.for_layer(name) for name in outputs]
         graph = with_heads(lower(self.quantized_model(), self.design.name), heads)
         for name, content in graph.to_files().items():
             write(step.outputs / name, content)
+        images = self.calibration_images(graph.tensors[graph.inputs[0]].shape)
+        tensors = observed(
+            graph,
+            images,
+            lambda done, total: self.progress.advance(done, total, "images, on integers"),
+        )
+        calibration = {"summary": summary(graph, tensors, len(images)), "tensors": tensors}
+        write(step.outputs / "calibration.json", json_bytes(calibration))
 
     def plan(self, step: Step) -> None:
         from hwflow.plan.figures import figures
@@ -426,6 +439,9 @@ class _Flow:
                     }
                     for name in self.graph.outputs
                 ],
+                "calibration": json.loads(self.output("lower", "calibration.json").read_text())[
+                    "summary"
+                ],
             }
         if "plan" in self.steps:
             from hwflow.plan.figures import plan_metrics
@@ -474,6 +490,7 @@ class _Flow:
             "model/quantized.h5": self.output("quantize", "quantized.h5"),
             "integer_graph.json": self.output("lower", "integer_graph.json"),
             "integer_graph.npz": self.output("lower", "integer_graph.npz"),
+            "calibration.json": self.output("lower", "calibration.json"),
             "plan.json": self.output("plan", "plan.json"),
             "hls": self.output("hls", "hls"),
             "verification": self.steps["verify"].outputs,

@@ -70,6 +70,8 @@ def print_build(project: Path, metrics: Mapping[str, Any]) -> None:
     for output in metrics.get("outputs", []):
         shape = " x ".join(map(str, output["shape"]))
         rows.append(("output", f"{output['name']}: {shape}, {output['format']}"))
+    if "calibration" in metrics:
+        rows.append(("calibration", calibration_line(metrics["calibration"])))
     rows += _hardware_rows(metrics)
     timings = metrics.get("timings_s", {})
     if timings:
@@ -79,6 +81,20 @@ def print_build(project: Path, metrics: Mapping[str, Any]) -> None:
     console = _console()
     console.print(_pairs(rows))
     print_verification(metrics.get("verification", {}))
+
+
+def calibration_line(calibration: Mapping[str, Any]) -> str:
+    """One line: `8 images on integers: clipped conv1 0.3%; top bits unused pool10 1`."""
+    clipped = ", ".join(f"{name} {share:.2g}%" for name, share in _percent(calibration["clipped"]))
+    unused = ", ".join(f"{name} {bits}" for name, bits in calibration["unused_bits"].items())
+    return (
+        f"{_number(calibration['images'])} images on integers: clipped {clipped or 'nothing'}; "
+        f"top bits unused {unused or 'none'}"
+    )
+
+
+def _percent(shares: Mapping[str, float]) -> list[tuple[str, float]]:
+    return [(name, 100 * share) for name, share in shares.items()]
 
 
 def _hardware_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hwflow.simulate.statistics import lost_share
+
 _MOST_TENSORS = 20
 _WIDTH = 120  # columns of what is no terminal
 
@@ -65,11 +67,7 @@ def _agreement(pairs: Mapping[str, Any], percent: str) -> Table:
 
 def print_statistics(statistics: Mapping[str, Any], console: Console) -> None:
     """Tensors by how often they leave their range, then those that never use their top bits."""
-
-    def share(seen: Mapping[str, int]) -> float:
-        return (seen["saturated"] - seen["below"] + seen["wrapped"]) / seen["count"]
-
-    ordered = sorted(statistics.items(), key=lambda item: (-share(item[1]), item[0]))
+    ordered = sorted(statistics.items(), key=lambda item: (-lost_share(item[1]), item[0]))
     table = _table(
         "tensor", "format", "least", "greatest", "above", "below", "wrapped", "unused bits"
     )

@@ -44,7 +44,7 @@ class Mutator {
     static const std::vector<std::string> words = {
         "TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV", "WRAP", "SAT",
         "SAT_ZERO", "SAT_SYM", "add", "concatenate", "conv2d", "input", "max_pool2d", "multiply",
-        "requantize", "select_channels", "sum_pool2d", "table", "top_k_indices", "top_k_values",
+        "requantize", "select_channels", "softmax", "sum_pool2d", "table", "top_k_indices", "top_k_values",
         "upsample_bilinear2d", "upsample_nearest2d", "x", "a", "b", "c1", "y", "", "\\ud800",
         "\\u00e9"};
     const std::size_t start = below(json.size());
@@ -97,6 +97,7 @@ FuzzReport fuzz(long rounds) {
           mutator.change(mutant.json);
           break;
         case 1: {
+          if (mutant.files.empty()) break;  // a program without constants
           auto file = mutant.files.begin();
           std::advance(file, mutator.below(mutant.files.size()));
           mutator.change(file->second);

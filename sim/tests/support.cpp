@@ -109,6 +109,19 @@ class Writer {
                          R"(, "is_signed": true)");
   }
 
+  // Exponentials of int8 that fall by a factor.
+  Writer& softmax(const std::string& name, const std::string& source, const std::string& to) {
+    std::vector<std::int8_t> table;
+    for (int value = 127; value > 0; value = value * 7 / 8) {
+      table.push_back(static_cast<std::int8_t>(value));
+    }
+    table.push_back(0);
+    const auto size = static_cast<std::int64_t>(table.size());
+    files_[name + "/table.npy"] = npy({size}, table);
+    return operation(name, "softmax", {source},
+                     R"("table": {"array": ")" + name + R"(/table"}, "format": )" + to);
+  }
+
   Case finish(const std::vector<std::string>& outputs) const {
     Case made{text(outputs), files_};
     if (!reconcile(made)) throw std::logic_error("the loader never agreed: " + made.json);
@@ -314,6 +327,15 @@ std::vector<Case> cases() {
                      .operation("i", "top_k_indices", {"a"}, R"("k": 2)")
                      .operation("v", "top_k_values", {"a"}, R"("k": 5)")
                      .finish({"y", "a", "i", "v"}));
+  made.push_back(Writer()
+                     .operation("x", "input", {}, input(3, 2, 19, s8))
+                     .operation("up", "upsample_bilinear2d", {"x"}, R"("factors": [2, 4])")
+                     .requantize("a", "up", 9, s8)
+                     .operation("y", "upsample_nearest2d", {"a"}, R"("factors": [2, 1])")
+                     .operation("i", "top_k_indices", {"a"}, R"("k": 1)")
+                     .operation("v", "top_k_values", {"a"}, R"("k": 1)")
+                     .softmax("s", "a", format(9, 1, false, "RND_CONV", "SAT"))
+                     .finish({"y", "i", "v", "s"}));
   return made;
 }
 

@@ -116,6 +116,7 @@ def test_the_project_is_whole_and_its_manifest_true(small: Built) -> None:
         assert entry == {"sha256": file_digest(small.project / path), "size": len(files[path])}
     wanted = [
         "metrics.json", "design.json", "plan.json", "model/float.h5", "model/quantized.h5",
+        "calibration.json",
         "integer_graph.json", "integer_graph.npz", "verification/inputs.npy",
         "verification/results.json", "verification/tensors.json", "hls/Makefile",
         "hls/build_prj.tcl", "hls/project.tcl", "hls/vivado_synth.tcl", "hls/build_opt.tcl",
@@ -511,3 +512,30 @@ def test_two_designs_of_the_hardware_differ_where_they_say_so(tiny: Built) -> No
     text = (tiny.project / "hls" / "project.tcl").read_text()
     assert re.search(r'set part "xczu9eg-\S+"', text)
     assert 'set project_name "tiny"' in text
+
+
+def test_the_calibration_is_told_on_the_hardware_s_own_numbers(tiny: Built) -> None:
+    """Ranges and overflows of the calibration's images on every tensor, as NumPy counts them."""
+    from hwflow.pictures import noise
+
+    opened = Project(tiny.project)
+    shape = opened.graph.tensors[opened.graph.inputs[0]].shape
+    images = noise(shape, 4, 1, opened.preprocessing)
+    values = opened.graph.evaluate({opened.graph.inputs[0]: quantized_input(opened.graph, images)})
+    found = json.loads((tiny.project / "calibration.json").read_text())
+    assert set(found["tensors"]) == set(values)
+    for name, tensor in values.items():
+        seen = found["tensors"][name]
+        assert seen["format"] == str(opened.graph.tensors[name].format)
+        assert (seen["count"], seen["minimum"], seen["maximum"]) == (
+            tensor.size,
+            tensor.min(),
+            tensor.max(),
+        )
+    told = tiny.metrics["calibration"]
+    assert told == found["summary"]
+    assert told["images"] == 4
+    assert set(told["clipped"]) | set(told["unused_bits"]) <= set(values)
+    shares = list(told["clipped"].values())
+    assert shares == sorted(shares, reverse=True)
+    assert all(0 < share <= 1 for share in shares)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -234,9 +235,34 @@ def test_memory_does_not_grow_with_the_number_of_pictures(
         evaluate(project, many, count=count, batch=16, witnesses=["fast"])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    pixels = int(np.prod(SHAPE)) * 4
-    assert peaks[1] - peaks[0] < 536 * 4_000  # names, digests and classes, no picture
-    assert pixels < 4_000  # here; at 224 x 224 a picture has 150,528 pixels
+    assert peaks[1] - peaks[0] < 536 * 4_000  # names, digests, classes: nothing grows with pixels
+
+
+def test_no_more_than_two_batches_of_pictures_are_in_memory(
+    project: Path,
+    labelled: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their arrays are counted as they come and go: one is predicted, the next one is read."""
+    many = in_class_folders(labelled[0], tmp_path / "many", 400)
+    alive: set[int] = set()
+    most: list[int] = []
+    original = batches.Predictor.pixels
+
+    def counted(self: Any, files: Any, pool: Any) -> Any:
+        pixels = original(self, files, pool)
+        key = len(most)
+        alive.add(key)
+        weakref.finalize(pixels, alive.discard, key)
+        most.append(len(alive))
+        return pixels
+
+    monkeypatch.setattr(batches.Predictor, "pixels", counted)
+    evaluate(project, many, batch=4, witnesses=["float", "fast"])
+    assert len(most) == 100
+    assert max(most) <= 2
+    assert alive == set()
 
 
 COMMAND = [sys.executable, "-m", "hwflow.cli", "evaluate"]

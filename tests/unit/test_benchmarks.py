@@ -14,9 +14,9 @@ from benchmarks import (
     build,
     engine_networks,
     engine_scaling,
-    engine_stock,
     measure,
     network,
+    ours,
     stock,
     table,
 )
@@ -109,7 +109,7 @@ def test_a_process_that_fails_to_predict_is_noticed(tmp_path):
 
 
 def test_both_sides_get_pools_that_do_not_overlap_and_the_same_shapes():
-    model = network.float_model(64, 10)
+    model = network.float_model("squeezenet", 64, 10)
     pools = [layer for layer in model.layers if type(layer).__name__ == "MaxPooling2D"]
     assert [(p.pool_size, p.strides) for p in pools] == [((2, 2), (2, 2))] * 3
     assert [p.output_shape[1] for p in pools] == [15, 7, 3]
@@ -123,7 +123,21 @@ def test_both_sides_get_pools_that_do_not_overlap_and_the_same_shapes():
 
 def test_a_size_at_which_the_pools_would_differ_is_refused():
     with pytest.raises(ValueError, match="not at size 65"):
-        network.float_model(65, 10)
+        network.float_model("squeezenet", 65, 10)
+
+
+@pytest.mark.parametrize(
+    ("family", "parameters"), [("mobilenet_v1", 475_544), ("mobilenet_v2", 3_538_984)]
+)
+def test_the_mobilenets_are_those_of_the_papers(family, parameters):
+    assert family in network.NETWORKS
+    alpha = 0.25 if family == "mobilenet_v1" else 1.0
+    model = network.float_model(family, 64, 1000, alpha)
+    assert model.count_params() == parameters
+    config = stock.configuration(model)["LayerName"]
+    for layer in model.layers:
+        if "DepthwiseConv2D" in type(layer).__name__:  # hls4ml has no Resource kernel for these
+            assert config[layer.name].get("ReuseFactor", 1) == 1
 
 
 # --- figures ---------------------------------------------------------------------------------
@@ -131,7 +145,8 @@ def test_a_size_at_which_the_pools_would_differ_is_refused():
 
 def _run(seconds: dict[str, float], peak_bytes: int) -> WorkerRun:
     """A run of stages that follow each other without a gap; a second of wall is two of CPU."""
-    run, end = WorkerRun(facts={"outputs": 40}), 0.0
+    engine = {"one thread": 0.01, "two threads": 0.02}
+    run, end = WorkerRun(facts={"outputs": 40, "engine": engine}), 0.0
     for name, taken in seconds.items():
         end += taken
         run.stages[name] = [Stage(taken, 2 * taken, end, 0 if name == "plan" else peak_bytes)]
@@ -160,13 +175,21 @@ OURS = {
 
 def test_the_ratios_are_those_of_stock_to_ours():
     figures = build.summary({"stock": [_run(STOCK, 3_000_000)], "hwflow": [_run(OURS, 2_000_000)]})
-    assert figures["build_vs_stock"] == 2.0
-    assert figures["build_cpu_vs_stock"] == 2.0
-    assert figures["csim_compile_vs_stock"] == 2.0
-    assert figures["csim_run_vs_stock"] == 8.0
-    assert figures["csim_run_two_processes_vs_stock"] == 5.0
-    assert figures["build_memory_vs_stock"] == 1.5
-    assert figures["csim_seconds_per_image"] == {
+    assert figures["ratios"] == {
+        "build": 2.0,
+        "build_cpu": 2.0,
+        "build_memory": 1.5,
+        "csim_compile": 2.0,
+        "csim_compile_cpu": 2.0,
+        "csim_run_one_process": 8.0,
+        "csim_run_one_process_cpu": 8.0,
+        "csim_run_two_processes": 5.0,
+        "engine_one_thread": 400.0,
+        "engine_two_threads": 100.0,
+        "csim_compile_cpu_fast_types": 1.5,
+        "csim_run_fast_types": 3.0,
+    }
+    assert figures["image"] == {
         "stock": {"one process": 4.0, "two processes": 2.0},
         "hwflow": {
             "one process": 0.5,
@@ -175,16 +198,14 @@ def test_the_ratios_are_those_of_stock_to_ours():
             "one process, reference types": 1.5,
         },
     }
-    assert figures["csim_compile_cpu_fast_vs_reference_types"] == 1.5
-    assert figures["csim_run_fast_vs_reference_types"] == 3.0
-    assert figures["build_seconds"]["hwflow"] == {
+    assert figures["seconds"]["hwflow"] == {
         "plan": 10.0,
         "compile": 30.0,
         "verify": 10.0,
         "whole build": 50.0,
     }
-    assert "plan" not in figures["build_peak_memory_mb"]["hwflow"]  # too short to be seen
-    assert figures["exactness"] == {"stock": {"outputs": 40}, "hwflow": {"outputs": 40}}
+    assert "plan" not in figures["memory_mb"]["hwflow"]  # too short to be seen
+    assert figures["facts"] == {"stock": {"outputs": 40}, "hwflow": {"outputs": 40}}
 
 
 def test_repeats_are_summed_up_by_their_median():
@@ -192,9 +213,30 @@ def test_repeats_are_summed_up_by_their_median():
     middle = {name: 2 * seconds for name, seconds in STOCK.items()}
     runs = [_run(slow, 1_000_000), _run(STOCK, 1_000_000), _run(middle, 1_000_000)]
     figures = build.summary({"stock": runs, "hwflow": [_run(OURS, 1_000_000)]})
-    assert figures["build_vs_stock"] == 4.0
-    assert figures["csim_run_vs_stock"] == 16.0
-    assert figures["build_samples_seconds"] == {"stock": [900.0, 100.0, 200.0], "hwflow": [50.0]}
+    assert figures["ratios"]["build"] == 4.0
+    assert figures["ratios"]["csim_run_one_process"] == 16.0
+    assert figures["samples"] == {"stock": [900.0, 100.0, 200.0], "hwflow": [50.0]}
+
+
+def test_the_least_ratio_of_all_networks_is_published():
+    faster = {name: seconds / 2 for name, seconds in OURS.items()}
+    one = build.summary({"stock": [_run(STOCK, 3_000_000)], "hwflow": [_run(OURS, 2_000_000)]})
+    two = build.summary({"stock": [_run(STOCK, 3_000_000)], "hwflow": [_run(faster, 1_000_000)]})
+    figures = build.published({"a": two, "b": one})
+    assert figures["build_vs_stock"] == 2.0
+    assert figures["build_memory_vs_stock"] == 1.5
+    assert figures["csim_compile_vs_stock"] == 2.0
+    assert figures["csim_run_vs_stock"] == 5.0  # of two processes, which is less than of one
+    assert figures["engine_vs_stock_csim"] == 100.0
+    assert figures["vs_stock"] == {"a": two["ratios"], "b": one["ratios"]}
+    assert figures["csim_seconds_per_image"]["a stock"] == {
+        "one process": 4.0,
+        "two processes": 2.0,
+    }
+    assert figures["csim_seconds_per_image"]["b hwflow"]["engine, one thread"] == 0.01
+    assert figures["exactness"]["b stock"] == {"outputs": 40}
+    rendered = table.render(figures)
+    assert "|  | a stock | a hwflow | b stock | b hwflow |" in rendered
 
 
 # --- the command -----------------------------------------------------------------------------
@@ -214,6 +256,7 @@ def test_the_benchmarks_are_the_modules_that_define_run():
     found = command.discover()
     assert "build" in found
     assert not {"measure", "network", "ours", "stock", "table", "__main__"} & set(found)
+    assert {"engine", "engine_scaling"} <= set(found)
 
 
 def test_a_run_that_takes_no_options_is_given_none():
@@ -231,6 +274,16 @@ def test_figures_are_merged_with_those_of_other_benchmarks(tmp_path, capsys, ben
     expected = {"a_vs_b": 2.5, "c": 3, "machine": measure.machine()}
     assert json.loads(path.read_text()) == expected
     assert capsys.readouterr().out.endswith(table.render(expected) + "\n")
+
+
+def test_a_run_of_all_drops_what_is_measured_no_more(tmp_path, benchmarks_of):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"old": 1, "machine": measure.machine()}))
+    benchmarks_of(a=lambda options: {"a": 2}, b=lambda options: {"b": 3})
+    assert command.main(["a", "--output", str(path)]) == 0
+    assert json.loads(path.read_text())["old"] == 1
+    assert command.main(["--output", str(path)]) == 0
+    assert json.loads(path.read_text()) == {"a": 2, "b": 3, "machine": measure.machine()}
 
 
 def test_figures_of_another_machine_are_dropped():
@@ -368,6 +421,6 @@ def test_variants_are_measured_and_drawn(tmp_path, monkeypatch):
 
 def test_the_engine_s_seconds_are_those_of_every_image_after_the_first_round(monkeypatch):
     graph = engine_networks.squeezenet(64, 10)
-    monkeypatch.setattr(engine_stock, "ROUNDS", 3)
-    images = np.zeros((2, 64, 64, 3))
-    assert len(engine_stock._engine_seconds(graph, images)) == 6
+    monkeypatch.setattr(ours, "ENGINE_ROUNDS", 3)
+    images = np.zeros((2, 64, 64, 3), np.int64)
+    assert len(ours.engine_seconds(graph, images, 1)) == 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -252,6 +253,50 @@ def test_ten_thousand_predictions_leak_nothing() -> None:
         engine.predict({"x": x})
     gc.collect()
     assert mallinfo().field7 - before < 10_000  # less than a byte a prediction
+
+
+def test_a_thousand_engines_leave_nothing_behind() -> None:
+    """Neither weights nor arenas nor threads: each engine holds more than 300 kB."""
+    weights = np.ones((3, 3, 64, 256), np.int64)
+    graph = IntegerGraph.build(
+        "large",
+        [
+            Input("x", (), (16, 16, 64), INPUT_FORMAT),
+            Conv2D("y", ("x",), weights, np.zeros(256, np.int64), FixedPoint(4, 4)),
+        ],
+        ["y"],
+    )
+    files = graph.to_files()
+
+    class Written:
+        """A graph whose files are written once."""
+
+        to_files = staticmethod(lambda: files)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(graph, name)
+
+    def resident_bytes() -> int:
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    x = np.zeros((2, 16, 16, 64), np.int64)
+    seen = []
+    for index in range(1000):
+        engine = FastEngine(Written(), 2)  # type: ignore[arg-type]
+        if index % 50 == 0:
+            engine.predict({"x": x})
+        if index == 100:
+            held = engine.arena_bytes
+            seen.append((resident_bytes(), threads()))
+        del engine
+    assert held > 200_000
+    assert resident_bytes() - seen[0][0] < 20_000_000  # of 900 engines
+    assert threads() <= seen[0][1]
 
 
 def test_the_peak_is_that_of_the_kernels() -> None:

@@ -115,6 +115,48 @@ struct WindowTask {
   void* output;
 };
 
+// One row of bytes made wider: each output pixel is a weighted sum of two of its pixels.
+struct StretchTask {
+  const std::uint8_t* input;   // of the row's first pixel
+  const std::int64_t* taps;    // bytes to the two pixels, by output pixel
+  const std::int32_t* weights;  // of both, by output pixel: 16 bits each, the second one's above
+  std::int64_t width;          // output pixels
+  std::int32_t channels;
+  std::int16_t* output;  // without gaps; a vector's room behind the last
+};
+
+// Two such rows, added with weights.
+struct BlendTask {
+  const std::int16_t* first;
+  const std::int16_t* second;
+  std::int32_t weights;   // 16 bits each, the second one's above
+  std::int32_t constant;  // what the storage's bias adds to the sum, negated
+  std::int64_t count;
+  std::uint8_t* output;
+  Finish finish;
+};
+
+// The greatest of each pixel's bytes, of equal ones the first.
+struct GreatestTask {
+  const std::uint8_t* input;
+  std::int64_t input_pixel;
+  std::int64_t width;
+  std::int32_t channels;  // at most 65,536
+  std::int64_t* keys;     // by pixel: the byte in the bits from 16 up, 65,535 less its channel below
+};
+
+// Softmax of bytes: `table[greatest - byte]`, as shares of their sum.
+struct SoftmaxTask {
+  const std::uint8_t* input;
+  std::int64_t input_pixel;
+  std::int64_t width;
+  std::int32_t channels;
+  const std::int32_t* table;  // 256 entries
+  double scale;               // what a share of one is
+  std::int32_t* parts;        // room for a pixel's entries
+  std::int64_t* output;       // without gaps: rounded, ties to even
+};
+
 struct Kernels {
   const char* name;
   std::int32_t lanes;        // 32-bit integers in a vector
@@ -132,6 +174,10 @@ struct Kernels {
                  std::int64_t count);
   void (*maximum)(const WindowTask&);  // into bytes
   void (*sum)(const WindowTask&);      // into int32
+  void (*stretch)(const StretchTask&);
+  void (*blend)(const BlendTask&);
+  void (*greatest)(const GreatestTask&);
+  void (*softmax)(const SoftmaxTask&);
   // `result = values - bias`
   void (*widen)(std::int16_t* result, const std::uint8_t* values, std::int64_t count,
                 std::int32_t bias);

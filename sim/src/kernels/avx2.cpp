@@ -47,6 +47,14 @@ struct Avx2 {
   static HWFLOW_INLINE Vec minimum(Vec a, Vec b) { return _mm256_min_epi32(a, b); }
   static HWFLOW_INLINE Vec maximum(Vec a, Vec b) { return _mm256_max_epi32(a, b); }
 
+  // Of all lanes.
+  static HWFLOW_INLINE int32_t greatest(Vec a) {
+    __m128i half = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xB1));
+    return _mm_cvtsi128_si32(half);
+  }
+
   static HWFLOW_INLINE __m128i shorts(Vec value, bool is_signed) {
     const __m128i low = _mm256_castsi256_si128(value);
     const __m128i high = _mm256_extracti128_si256(value, 1);
@@ -127,6 +135,10 @@ const Kernels kAvx2Kernels = {"avx2",
                               lookup_bytes<Avx2>,
                               maximum_of_window<Avx2>,
                               sum_of_window<Avx2>,
+                              stretch_bytes<Avx2>,
+                              blend_shorts<Avx2>,
+                              greatest_bytes<Avx2>,
+                              softmax_bytes,
                               widen_bytes,
                               peak_products<Avx2, Avx2::Shorts, 2>};
 

@@ -40,6 +40,9 @@ struct Avx512 {
   static HWFLOW_INLINE Vec minimum(Vec a, Vec b) { return _mm512_min_epi32(a, b); }
   static HWFLOW_INLINE Vec maximum(Vec a, Vec b) { return _mm512_max_epi32(a, b); }
 
+  // Of all lanes.
+  static HWFLOW_INLINE int32_t greatest(Vec a) { return _mm512_reduce_max_epi32(a); }
+
   static HWFLOW_INLINE __mmask16 mask(int count) {
     return static_cast<__mmask16>((1u << count) - 1);
   }

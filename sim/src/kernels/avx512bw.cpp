@@ -24,6 +24,10 @@ const Kernels kAvx512Kernels = {"avx512bw",
                                 lookup_bytes<Avx512>,
                                 maximum_of_window<Avx512>,
                                 sum_of_window<Avx512>,
+                                stretch_bytes<Avx512>,
+                                blend_shorts<Avx512>,
+                                greatest_bytes<Avx512>,
+                                softmax_bytes,
                                 widen_bytes,
                                 peak_products<Avx512, Avx512::Shorts, 2>};
 

@@ -118,6 +118,10 @@ const Kernels kVnniKernels = {"avx512vnni",
                               lookup_bytes<Avx512>,
                               maximum_of_window<Avx512>,
                               sum_of_window<Avx512>,
+                              stretch_bytes<Avx512>,
+                              blend_shorts<Avx512>,
+                              greatest_bytes<Avx512>,
+                              softmax_bytes,
                               widen_bytes,
                               peak_products<Avx512, Bytes, 4>};
 

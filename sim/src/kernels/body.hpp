@@ -348,6 +348,103 @@ void sum_of_window(const WindowTask& task) {
   }
 }
 
+// Whole vectors are written: what goes beyond a pixel is overwritten by the next one.
+template <typename Isa>
+void stretch_bytes(const StretchTask& task) {
+  using Vec = typename Isa::Vec;
+  uint8_t* output = reinterpret_cast<uint8_t*>(task.output);
+  for (int64_t x = 0; x < task.width; ++x) {
+    const uint8_t* first = task.input + task.taps[2 * x];
+    const uint8_t* second = task.input + task.taps[2 * x + 1];
+    const Vec weights = Isa::set(task.weights[x]);
+    for (int32_t c = 0; c < task.channels; c += Isa::lanes) {
+      const Vec both = Isa::pair(Isa::load_bytes(first + c), Isa::load_bytes(second + c));
+      Isa::store_shorts(output + 2 * c, Isa::Shorts::dot(Isa::zero(), both, weights), Isa::lanes);
+    }
+    output += 2 * task.channels;
+  }
+}
+
+template <typename Isa>
+void blend_shorts(const BlendTask& task) {
+  using Vec = typename Isa::Vec;
+  const typename Isa::Finish finisher(task.finish);
+  const Vec weights = Isa::set(task.weights);
+  const Vec constant = Isa::set(task.constant);
+  const uint8_t* first = reinterpret_cast<const uint8_t*>(task.first);
+  const uint8_t* second = reinterpret_cast<const uint8_t*>(task.second);
+  constexpr int64_t block = 4 * Isa::lanes;
+  const int64_t item = task.finish.kind == Finish::kBytes ? 1 : task.finish.kind == Finish::kShorts ? 2 : 4;
+  const auto sum_of = [&](int64_t i) __attribute__((always_inline)) {
+    const Vec both = Isa::pair(Isa::load_shorts(first + 2 * i), Isa::load_shorts(second + 2 * i));
+    return Isa::Shorts::dot(Isa::zero(), both, weights);
+  };
+  int64_t i = 0;
+  for (; i + block <= task.count; i += block) {
+    Vec sums[4];
+#pragma GCC unroll 4
+    for (int n = 0; n < 4; ++n) sums[n] = sum_of(i + n * Isa::lanes);
+    finisher.template complete<4>(sums, constant);
+    finisher.template store_line<4>(task.output + i * item, sums, block);
+  }
+  for (; i < task.count; i += Isa::lanes) {
+    Vec sum = sum_of(i);
+    finisher.template complete<1>(&sum, constant);
+    const int64_t rest = task.count - i;
+    finisher.store(task.output, i, sum, rest < Isa::lanes ? static_cast<int>(rest) : Isa::lanes);
+  }
+}
+
+template <typename Isa>
+void greatest_bytes(const GreatestTask& task) {
+  using Vec = typename Isa::Vec;
+  int32_t order[Isa::lanes];
+  int32_t chosen[2 * Isa::lanes];
+  for (int i = 0; i < Isa::lanes; ++i) {
+    order[i] = 0xFFFF - i;
+    chosen[i] = -1;
+    chosen[Isa::lanes + i] = 0;
+  }
+  const Vec first = Isa::load(order);
+  const Vec sixteen = Isa::set(16);
+  const int32_t rest = task.channels % Isa::lanes;
+  const Vec last = Isa::load(chosen + (rest == 0 ? 0 : Isa::lanes - rest));
+  for (int64_t x = 0; x < task.width; ++x) {
+    const uint8_t* input = task.input + x * task.input_pixel;
+    Vec most = Isa::zero();
+    for (int32_t c = 0; c < task.channels; c += Isa::lanes) {
+      Vec key = Isa::add(Isa::shift_left(Isa::load_bytes(input + c), sixteen),
+                         Isa::add(first, Isa::set(-c)));
+      if (c + Isa::lanes > task.channels) key = Isa::bits_and(key, last);
+      most = Isa::maximum(most, key);
+    }
+    task.keys[x] = Isa::greatest(most);
+  }
+}
+
+// The compiler makes vectors of this.
+void softmax_bytes(const SoftmaxTask& task) {
+  // Added and subtracted, it rounds to whole numbers, ties to even.
+  constexpr double whole = 6755399441055744.0;  // 1.5 * 2**52
+  int64_t* output = task.output;
+  for (int64_t x = 0; x < task.width; ++x) {
+    const uint8_t* input = task.input + x * task.input_pixel;
+    uint8_t most = 0;
+    for (int32_t c = 0; c < task.channels; ++c) most = input[c] > most ? input[c] : most;
+    int32_t sum = 0;
+    for (int32_t c = 0; c < task.channels; ++c) {
+      task.parts[c] = task.table[most - input[c]];
+      sum += task.parts[c];
+    }
+    const double total = sum;
+    for (int32_t c = 0; c < task.channels; ++c) {
+      const double share = task.parts[c] * task.scale / total;
+      output[c] = static_cast<int32_t>(share + whole - whole);
+    }
+    output += task.channels;
+  }
+}
+
 // The compiler makes vectors of this.
 void widen_bytes(int16_t* __restrict result, const uint8_t* __restrict values, int64_t count,
                  int32_t bias) {

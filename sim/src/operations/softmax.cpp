@@ -1,8 +1,10 @@
 // Softmax over the channels of each pixel, in whole numbers.
 #include <algorithm>
+#include <limits>
 
 #include "hwflow/error.hpp"
 #include "hwflow/execution.hpp"
+#include "hwflow/target.hpp"
 
 namespace hwflow {
 namespace {
@@ -47,9 +49,10 @@ class Softmax final : public Operation {
     return tensor;
   }
 
-  Steps steps(const Target&, const Site& site) const override {
+  Steps steps(const Target& target, const Site& site) const override {
     const View in = site.inputs[0];
     const Sink sink = site.sink;
+    if (by_kernel(target, in)) return kernel_steps(target, in, sink);
     return one_step(in.shape.height, [this, in, sink](const Context& context, std::int64_t first,
                                                       std::int64_t last) {
       std::vector<std::int64_t> pixel(static_cast<std::size_t>(in.shape.channels));
@@ -76,6 +79,34 @@ class Softmax final : public Operation {
   }
 
  private:
+  // A quotient in double precision lies on the right side of every tie: it is at least half a part
+  // of the sum away from it, or on it, and its error is less.
+  bool by_kernel(const Target& target, const View& in) const {
+    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+    return target.kernels != nullptr && is_byte(in.storage) && format_.width <= 20 &&
+           table_.front() <= most / in.shape.channels;
+  }
+
+  Steps kernel_steps(const Target& target, const View& in, const Sink& sink) const {
+    std::vector<std::int32_t> table(256);
+    for (std::size_t distance = 0; distance < table.size(); ++distance) {
+      table[distance] = static_cast<std::int32_t>(table_[std::min(distance, table_.size() - 1)]);
+    }
+    const auto softmax = target.kernels->softmax;
+    const auto scale = static_cast<double>(std::int64_t{1} << (format_.width - 1));
+    return one_step(in.shape.height, [=](const Context& context, std::int64_t first,
+                                         std::int64_t last) {
+      std::vector<std::int32_t> parts(static_cast<std::size_t>(in.shape.channels));
+      std::vector<std::int64_t> row(static_cast<std::size_t>(in.shape.width * in.shape.channels));
+      for (std::int64_t y = first; y < last; ++y) {
+        softmax({reinterpret_cast<const std::uint8_t*>(context.arena + in.at(y, 0)),
+                 in.pixel_stride, in.shape.width, static_cast<std::int32_t>(in.shape.channels),
+                 table.data(), scale, parts.data(), row.data()});
+        sink.write(context, y, 0, in.shape.width, row.data());
+      }
+    });
+  }
+
   std::vector<std::int64_t> table_;
   FixedPoint format_;
 };

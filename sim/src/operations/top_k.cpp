@@ -5,6 +5,7 @@
 
 #include "hwflow/error.hpp"
 #include "hwflow/execution.hpp"
+#include "hwflow/target.hpp"
 
 namespace hwflow {
 namespace {
@@ -43,10 +44,14 @@ class TopK final : public Operation {
     return tensor;
   }
 
-  Steps steps(const Target&, const Site& site) const override {
+  Steps steps(const Target& target, const Site& site) const override {
     const View in = site.inputs[0];
     const Sink sink = site.sink;
     const std::int64_t k = k_;
+    if (k == 1 && target.kernels != nullptr && is_byte(in.storage) &&
+        in.shape.channels <= kMostChannels) {
+      return kernel_steps(target, in, sink);
+    }
     return one_step(in.shape.height, [=](const Context& context, std::int64_t first,
                                          std::int64_t last) {
       const auto channels = static_cast<std::size_t>(in.shape.channels);
@@ -73,6 +78,27 @@ class TopK final : public Operation {
   }
 
  private:
+  static constexpr std::int64_t kMostChannels = 1 << 16;
+
+  // The greatest alone, of bytes.
+  static Steps kernel_steps(const Target& target, const View& in, const Sink& sink) {
+    const auto greatest = target.kernels->greatest;
+    return one_step(in.shape.height, [=](const Context& context, std::int64_t first,
+                                         std::int64_t last) {
+      std::vector<std::int64_t> row(static_cast<std::size_t>(in.shape.width));
+      for (std::int64_t y = first; y < last; ++y) {
+        greatest({reinterpret_cast<const std::uint8_t*>(context.arena + in.at(y, 0)),
+                  in.pixel_stride, in.shape.width, static_cast<std::int32_t>(in.shape.channels),
+                  row.data()});
+        for (auto& key : row) {
+          key = gives_values ? (key >> 16) - bias_of(in.storage)
+                             : kMostChannels - 1 - (key & (kMostChannels - 1));
+        }
+        sink.write(context, y, 0, in.shape.width, row.data());
+      }
+    });
+  }
+
   std::int64_t k_;
 };
 

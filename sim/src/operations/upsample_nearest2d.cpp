@@ -1,5 +1,5 @@
 // Every pixel repeated along rows and columns.
-#include <algorithm>
+#include <cstring>
 
 #include "upsample2d.hpp"
 
@@ -23,24 +23,29 @@ class UpsampleNearest2D final : public Operation {
             1, source.interval};
   }
 
+  // Its result has the source's values, so that they are copied as they lie in memory.
   Steps steps(const Target&, const Site& site) const override {
     const View in = site.inputs[0];
-    const Sink sink = site.sink;
+    const View out = site.sink.view;
     const Upsample2D factors = factors_;
     return one_step(in.shape.height, [=](const Context& context, std::int64_t first,
                                          std::int64_t last) {
-      const std::int64_t channels = in.shape.channels;
-      const std::int64_t width = in.shape.width * factors.columns;
-      std::vector<std::int64_t> row(static_cast<std::size_t>(in.shape.width * channels));
-      std::vector<std::int64_t> wide(static_cast<std::size_t>(width * channels));
+      const auto pixel = static_cast<std::size_t>(in.shape.channels * item_size(in.storage));
       for (std::int64_t y = first; y < last; ++y) {
-        in.load(context.arena, y, 0, in.shape.width, row.data());
-        for (std::int64_t x = 0; x < width; ++x) {
-          std::copy_n(row.data() + x / factors.columns * channels, channels,
-                      wide.data() + x * channels);
+        for (std::int64_t x = 0; x < out.shape.width; ++x) {
+          std::memcpy(context.arena + out.at(y * factors.rows, x),
+                      context.arena + in.at(y, x / factors.columns), pixel);
         }
-        for (std::int64_t copy = 0; copy < factors.rows; ++copy) {
-          sink.write(context, y * factors.rows + copy, 0, width, wide.data());
+        for (std::int64_t copy = 1; copy < factors.rows; ++copy) {
+          std::byte* to = context.arena + out.at(y * factors.rows + copy, 0);
+          const std::byte* from = context.arena + out.at(y * factors.rows, 0);
+          if (out.is_dense()) {
+            std::memcpy(to, from, pixel * static_cast<std::size_t>(out.shape.width));
+            continue;
+          }
+          for (std::int64_t x = 0; x < out.shape.width; ++x) {
+            std::memcpy(to + x * out.pixel_stride, from + x * out.pixel_stride, pixel);
+          }
         }
       }
     });
