@@ -56,7 +56,7 @@ def calibrate(
     """
     import keras
 
-    taps = keras.Model(model.inputs, [_tensor_of(model, graph.node(p.node)) for p in points])
+    taps = keras.Model(model.inputs, [tensor_of(model, graph.node(p.node)) for p in points])
     values_an_image = sum(math.prod(tensor.shape[1:]) for tensor in taps.outputs)
     parts = list(batches(images, BATCH, values_an_image))
     total = 2 * len(images)
@@ -80,36 +80,7 @@ def calibrate(
     return {point.name: _chosen(point, reach[point.group]) for point in points}
 
 
-def input_means(
-    model: Any, graph: FloatGraph, images: npt.NDArray[np.float32]
-) -> dict[str, npt.NDArray[np.float64]]:
-    """What the layers with weights read on the average.
-
-    Args:
-        model: the float Keras model that `graph` was read from.
-        graph: its nodes.
-        images: shape `(N, H, W, C)`, preprocessed.
-
-    Returns:
-        By the layer's name, the mean of each of its input channels over pixels and images.
-    """
-    import keras
-
-    layers = [node for node in graph.nodes if node.weights]
-    sources = list(dict.fromkeys(node.inputs[0] for node in layers))
-    if not sources:
-        return {}
-    taps = keras.Model(model.inputs, [_tensor_of(model, graph.node(name)) for name in sources])
-    sums: dict[str, Any] = dict.fromkeys(sources, 0.0)
-    for start in range(0, len(images), BATCH):
-        values = predict(taps, images[start : start + BATCH])
-        for name, array in zip(sources, values if len(sources) > 1 else [values], strict=True):
-            means = np.asarray(array, np.float64).reshape(len(array), -1, array.shape[-1])
-            sums[name] = sums[name] + means.mean(axis=1).sum(axis=0)
-    return {node.name: sums[node.inputs[0]] / len(images) for node in layers}
-
-
-def _tensor_of(model: Any, node: FloatNode) -> Any:
+def tensor_of(model: Any, node: FloatNode) -> Any:
     """The Keras tensor of a node; of a layer that has an activation of its own, before that."""
     if node.source:
         return model.get_layer(node.source).output
