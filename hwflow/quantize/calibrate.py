@@ -16,7 +16,7 @@ from hwflow.layers.base import FloatNode
 from hwflow.pictures import batches
 from hwflow.quantize.float_graph import FloatGraph
 from hwflow.quantize.inference import predict
-from hwflow.quantize.policy import Point, candidates, squared_error
+from hwflow.quantize.policy import Point, candidates, output_groups, squared_error
 
 BATCH = 4
 """The most images evaluated at a time."""
@@ -39,7 +39,8 @@ def calibrate(
     """Chooses for every point the integer bits that lose least over the images.
 
     The range is measured over all images first; then the squared error of each candidate is summed
-    over all values. Points of one group share their format.
+    over all values. Points of one group share their format. What the network puts out is not
+    clipped: the greatest values are few, but they are what is asked for, and clipped they tie.
 
     Args:
         model: the float Keras model that `graph` was read from.
@@ -61,6 +62,7 @@ def calibrate(
     parts = list(batches(images, BATCH, values_an_image))
     total = 2 * len(images)
     reach = {point.group: _Reach() for point in points}
+    outputs = output_groups(graph, points)
     for start, batch in parts:
         for point, values in zip(points, _outputs(taps, batch, points), strict=True):
             entry = reach[point.group]
@@ -72,7 +74,8 @@ def calibrate(
             if point.integer_bits is not None:
                 continue
             entry = reach[point.group]
-            for bits in candidates(entry.low, entry.high, least=0):
+            tried = candidates(entry.low, entry.high, least=0)
+            for bits in tried[-1:] if point.group in outputs else tried:
                 target = FixedPoint.from_qkeras(point.width, bits, entry.low < 0)
                 error = squared_error(values, target)
                 entry.errors[bits] = entry.errors.get(bits, 0.0) + error
