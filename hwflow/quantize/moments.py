@@ -20,8 +20,17 @@ PATCHES = 8192
 SAMPLED = 1 << 24
 """The most values of those patches."""
 
-LEAST = 0.01
-"""Of the mean variance that every value is taken to have."""
+RIDGE = 1 / 32
+"""Of the mean variance that is added to every variance: few pictures tell too little of those
+values that hardly vary in them.
+"""
+
+BELIEVED = 0.5
+"""Of the drift that is made up for: as much is the pictures' own.
+
+Of a MobileNetV1 0.25 with weights of 4 bits, the whole was no better on other pictures than half of
+it, and at 8 bits worse than none.
+"""
 
 WIDEST = 8192
 """Values of a patch beyond which there is no covariance: it would have gigabytes."""
@@ -73,7 +82,7 @@ class Moments:
         covariance: of the values of a quantized patch, `(groups, patch, patch)`, its diagonal
             positive; or nothing if it would be too large.
         drift: covariance of the values of a quantized patch with what those of the float patch
-            are more than they, of the same shape.
+            are more than they, of the same shape, as far as it is believed.
     """
 
     columns: Columns
@@ -124,9 +133,8 @@ def moments_of(
     covariance, drift = (turned @ read) * certainty, (turned @ meant) * certainty
     diagonal = np.arange(columns.patch)
     variances = np.square(read).mean(axis=1)
-    floor = LEAST * variances.mean() or 1.0
-    covariance[:, diagonal, diagonal] = np.maximum(variances, floor)
-    return Moments(columns, means, covariance, drift)
+    covariance[:, diagonal, diagonal] = variances + (RIDGE * variances.mean() or 1.0)
+    return Moments(columns, means, covariance, BELIEVED * drift)
 
 
 @dataclass(frozen=True)

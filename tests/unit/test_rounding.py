@@ -14,7 +14,7 @@ from hwflow.quantize.build import quantize
 from hwflow.quantize.float_graph import read
 from hwflow.quantize.inference import predict
 from hwflow.quantize.lower import lower
-from hwflow.quantize.moments import Columns, Moments, moments_of
+from hwflow.quantize.moments import BELIEVED, Columns, Moments, moments_of
 from hwflow.quantize.rounding import Loss, rounded_together
 from hwflow.quantize.running import Running, images_at_hand
 from hwflow.sections import Quantization
@@ -111,7 +111,7 @@ def test_moments_are_those_of_the_layers_output(make: Any) -> None:
     variances = Loss(moments.covariance, 0 * kernel).of(kernel).ravel()
     np.testing.assert_allclose(variances, wanted.var(axis=(0, 1, 2)), rtol=0.1)
     # the float network reads half as much again
-    off = moments.drift - 0.5 * moments.covariance
+    off = moments.drift - BELIEVED * 0.5 * moments.covariance
     off[:, np.arange(off.shape[1]), np.arange(off.shape[1])] = 0
     assert np.abs(off).max() < 0.02 * moments.covariance.max()
 
