@@ -18,6 +18,7 @@ from hwflow.quantize.calibrate import calibrate
 from hwflow.quantize.float_graph import read
 from hwflow.quantize.lower import lower
 from hwflow.quantize.qkeras import largest_exponent
+from hwflow.quantize.roles import OfNetwork
 from hwflow.sections import Quantization
 
 keras = pytest.importorskip("keras")
@@ -178,6 +179,21 @@ def test_calibrated_formats_have_the_least_error() -> None:
             for bits in range(12)
         ]
         assert error_of(values, chosen) == pytest.approx(min(errors), rel=1e-5)
+
+
+def test_what_follows_the_last_layer_is_last_too() -> None:
+    """As in SqueezeNet, whose output is the average of its last convolution's ReLU."""
+    x = image = keras.Input((4, 4, 3), name="image")
+    for name in ("first", "second"):
+        x = L.ReLU(name=f"{name}_relu")(L.Conv2D(4, 1, name=name)(x))
+    graph = read(keras.Model(image, L.GlobalAveragePooling2D(name="mean")(x)))
+    points = policy.points_of(graph, OfNetwork(section(preset="int4"), graph))
+    assert {point.name: point.width for point in points} == {
+        "image_quantized": 8,
+        "first_relu": 4,
+        "second_relu": 8,
+        "mean_quantized": 8,
+    }
 
 
 def test_outputs_are_not_clipped() -> None:
