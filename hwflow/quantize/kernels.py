@@ -72,7 +72,7 @@ def quantized(
     else:
         weights = scales.per_channel(kernel, grid, channel_axes, input_fraction, input_reach)
         octaves = OCTAVES
-    if moments.covariance is not None and grid.width <= FINE and not _is_shared(kernel):
+    if moments.covariance is not None and grid.width <= FINE and not _is_shared(kernel, grid):
         weights = _refined(weights, kernel, grid, moments, octaves)
     shifts = weights.shifts
     if shifts is not None:
@@ -123,6 +123,10 @@ def _refined(
     )
 
 
-def _is_shared(kernel: FloatArray) -> bool:
-    """Whether most weights stand in several places, as those that a network has shared."""
-    return 2 * np.unique(kernel).size < np.count_nonzero(kernel)
+def _is_shared(kernel: FloatArray, grid: scales.Grid) -> bool:
+    """Whether most weights stand in several places, as those that a network has shared do.
+
+    Where they are no fewer than the grid's integers, any rounding shares them as much.
+    """
+    different = np.unique(kernel).size
+    return different < 1 << grid.width and 2 * different < np.count_nonzero(kernel)
