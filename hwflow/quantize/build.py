@@ -52,7 +52,9 @@ def quantize(
     quantization, points = quantizable(graph, section, fault)
     formats = calibrate(model, graph, points, images, progress)
     images = images_at_hand(graph, images)
-    running, real = Running(graph, images), Running(graph, images)
+    layers = [model.get_layer(node.name) for node in graph.nodes if not node.source]
+    activated = {layer.name: (layer.output, layer.activation) for layer in layers}
+    running, real = Running(graph, images), Running(graph, images, activated)
     tensors = {node.name: tensor_of(model, node) for node in graph.nodes}
     return _Builder(graph, quantization, points, formats, running, real, tensors).build(model.name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,17 @@ class Running:
     Args:
         graph: the float network, whose nodes are run in their order.
         images: shape `(N, H, W, C)`.
+        activated: by node, of those that are layers before an activation of the layer's own: what
+            the layer puts out, of Keras, and the activation.
     """
 
-    def __init__(self, graph: FloatGraph, images: npt.NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        graph: FloatGraph,
+        images: npt.NDArray[np.float32],
+        activated: Mapping[str, tuple[Any, Callable[[Any], Any]]] | None = None,
+    ) -> None:
+        self._activated = activated or {}
         self._images = images
         self._uses = Counter(source for node in graph.nodes for source in node.inputs)
         self._tensors: dict[str, Any] = {}
@@ -65,7 +74,11 @@ class Running:
             inputs: names of the nodes that it reads.
             tensor: of Keras, which it puts out.
         """
-        self._run(node, tensor, {id(self._tensors[name]): self._values[name] for name in inputs})
+        given = {id(self._tensors[name]): self._values[name] for name in inputs}
+        for name in self._activated.keys() & set(inputs):
+            output, activation = self._activated[name]
+            given[id(output)] = np.asarray(activation(self._values[name]))
+        self._run(node, tensor, given)
 
     def release(self, inputs: tuple[str, ...]) -> None:
         """Lets go of what no other node is to read than one that has run.

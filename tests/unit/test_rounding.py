@@ -268,3 +268,17 @@ def test_large_networks_are_run_on_as_many_images_as_fit(monkeypatch: pytest.Mon
     assert len(images_at_hand(graph, images)) == 2
     monkeypatch.setattr("hwflow.quantize.running.VALUES_IN_MEMORY", 1)
     assert len(images_at_hand(graph, images)) == 1
+
+
+def test_activations_of_layers_own_are_run_behind_them() -> None:
+    """The bias brings the mean of the layer's sums to the float layer's, before the activation."""
+    image = keras.Input((12, 12, 3), name="image")
+    x = L.Conv2D(6, 3, activation="swish", name="first")(image)
+    x = L.DepthwiseConv2D(3, activation="relu6", name="second")(x)
+    model = keras.Model(image, L.Dense(4, activation="tanh", name="third")(L.Flatten()(x)))
+    images = smooth(3, 16)
+    section = Quantization.model_validate({"weights": {"width": 3}, "activations": {"width": 12}})
+    made = quantize(model, section, images)
+    found, wanted = predict(made, images), predict(model, images)
+    assert np.abs(found.mean(axis=0) - wanted.mean(axis=0)).max() < 0.02
+    assert np.square(found - wanted).mean() < 0.02
