@@ -14,10 +14,12 @@ from hwflow.keras_models import as_written
 from hwflow.layers import float_kind
 from hwflow.layers.base import FloatNode, LayerKind, RawWeights
 from hwflow.quantize import kernels, policy, qkeras
-from hwflow.quantize.calibrate import calibrate_with_means
+from hwflow.quantize.calibrate import calibrate, tensor_of
 from hwflow.quantize.float_graph import FloatGraph, read
 from hwflow.quantize.kernels import StoredKernel
+from hwflow.quantize.moments import Moments, moments_of
 from hwflow.quantize.roles import OfNetwork, SectionOfRoles
+from hwflow.quantize.running import Running, images_at_hand
 
 
 def quantize(
@@ -49,8 +51,13 @@ def quantize(
     for text in graph.notes:
         note(text)
     quantization, points = quantizable(graph, section, fault)
-    formats, means = calibrate_with_means(model, graph, points, images, progress)
-    builder = _Builder(graph, quantization, points, formats, means)
+    formats = calibrate(model, graph, points, images, progress)
+    images = images_at_hand(graph, images)
+    layers = [model.get_layer(node.name) for node in graph.nodes if not node.source]
+    activated = {layer.name: (layer.output, layer.activation) for layer in layers}
+    running, real = Running(graph, images), Running(graph, images, activated)
+    tensors = {node.name: tensor_of(model, node) for node in graph.nodes}
+    builder = _Builder(graph, quantization, points, formats, running, real, tensors)
     return as_written(builder.build)(model.name)
 
 
@@ -82,13 +89,17 @@ class _Builder:
         quantization: policy.Quantization,
         points: tuple[policy.Point, ...],
         formats: Mapping[str, FixedPoint],
-        means: Mapping[str, npt.NDArray[np.float64]],
+        running: Running,
+        real: Running,
+        real_tensors: Mapping[str, Any],
     ) -> None:
         self.graph = graph
         self.quantization = quantization
         self.points = {point.node: point for point in points}
         self.formats = formats
-        self.means = means
+        self.running = running
+        self.real = real
+        self.real_tensors = real_tensors
         self.fractions: dict[str, int] = {}
         self.reaches: dict[str, float] = {}
         self.kernels: dict[str, StoredKernel] = {}
@@ -105,8 +116,10 @@ class _Builder:
                 # hls4ml reserves the name "input"
                 name_taken = node.name == "input"
                 tensor = keras.Input(node.shape, name="image" if name_taken else node.name)
+                image = tensor
                 inputs.append(tensor)
             else:
+                self.real.step(node.name, node.inputs, self.real_tensors[node.name])
                 kind = _kind_of(node)
                 if kind.weights:
                     self._quantize_weights(node)
@@ -124,37 +137,38 @@ class _Builder:
                 self.fractions[node.name] = max(self.fractions[s] for s in node.inputs)
                 self.reaches[node.name] = max(self.reaches[s] for s in node.inputs)
             tensors[node.name] = tensor
+            if node.kind == "InputLayer":
+                self.running.begin(node.name, image, tensor)
+                given = self.real_tensors[node.name]
+                self.real.begin(node.name, given, given)
+            else:
+                self.running.step(node.name, node.inputs, tensor)
+                self.running.release(node.inputs)
+                self.real.release(node.inputs)
         return keras.Model(inputs, [tensors[name] for name in self.graph.outputs], name=name)
 
     def _quantize_weights(self, node: FloatNode) -> None:
         widths = self.quantization.for_layer(node.name)
         source = node.inputs[0]
+        channel_axes = _kind_of(node).channel_axes
+        moments = moments_of(
+            node, channel_axes, self.running.values(source), self.real.values(source)
+        )
         chosen = kernels.quantized(
             node.weights["kernel"],
             widths.weights,
-            _kind_of(node).channel_axes,
+            channel_axes,
             self.fractions[source],
             self.reaches[source],
+            moments,
         )
-        bias = node.weights.get("bias", np.zeros(node.shape[-1]))
-        bias = bias - self._mean_error(node, chosen.weights)
+        bias = self.real.mean(node.name) - _mean_output(chosen.weights, moments)
         product_fraction = self.fractions[source] + chosen.weights.format.fraction_bits
         target = policy.bias_format(
             bias, widths.biases.width, widths.biases.integer_bits, product_fraction
         )
         self.kernels[node.name] = chosen
         self.biases[node.name] = RawWeights(target.quantize(bias), target)
-
-    def _mean_error(self, node: FloatNode, kernel: RawWeights) -> npt.NDArray[np.float64]:
-        """By output channel, what the weights' rounding adds to the output on the average."""
-        error = kernel.to_float() - node.weights["kernel"]
-        means = self.means[node.name]
-        if _kind_of(node).channel_axes == 2:
-            return np.asarray((error.sum(axis=(0, 1)) * means[:, None]).ravel())
-        inputs, filters = error.shape[-2:]
-        groups = means.size // inputs
-        summed = error.reshape(-1, inputs, groups, filters // groups).sum(axis=0)
-        return np.asarray(np.einsum("gi,igf->gf", means.reshape(groups, inputs), summed).ravel())
 
     def weight_quantizers(self, node: FloatNode) -> tuple[Any, Any]:
         bias = self.biases[node.name].format
@@ -175,3 +189,9 @@ def _kind_of(node: FloatNode) -> LayerKind:
     kind = float_kind(node.kind)
     assert kind is not None  # what has none was refused on reading
     return kind
+
+
+def _mean_output(kernel: RawWeights, moments: Moments) -> npt.NDArray[np.float64]:
+    """By output channel, what a layer without a bias puts out on the average."""
+    split = moments.columns.split(kernel.to_float())
+    return np.asarray(np.einsum("gp,gpc->gc", moments.means, split).ravel())

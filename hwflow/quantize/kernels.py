@@ -10,8 +10,16 @@ import numpy.typing as npt
 
 from hwflow.layers.base import RawWeights
 from hwflow.quantize import compress, policy, powers, qkeras, scales
+from hwflow.quantize.moments import Moments
+from hwflow.quantize.rounding import Loss, rounded_together
 
 FloatArray = npt.NDArray[np.float64]
+
+FINE = 8
+"""Bits of weights beyond which each by itself is near enough."""
+
+OCTAVES = (0, 1, -1)
+"""By how many the unit of a channel may differ from that in which weights lose least alone."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ def quantized(
     channel_axes: int,
     input_fraction: int,
     input_reach: float,
+    moments: Moments,
 ) -> StoredKernel:
     """The weights of a layer, quantized as the design wants it.
 
@@ -44,6 +53,7 @@ def quantized(
         channel_axes: 1 or more.
         input_fraction: fraction bits of the layer's input.
         input_reach: the greatest magnitude of the layer's input.
+        moments: of what the layer reads.
     """
     if wanted.density is not None:
         kernel = compress.pruned(kernel, wanted.density)
@@ -58,8 +68,12 @@ def quantized(
     grid = scales.GRIDS[wanted.values](wanted.width)
     if wanted.integer_bits is not None or wanted.scale == "tensor":
         weights = scales.per_tensor(kernel, grid, wanted.integer_bits)
+        octaves: tuple[int, ...] = (0,)
     else:
         weights = scales.per_channel(kernel, grid, channel_axes, input_fraction, input_reach)
+        octaves = OCTAVES
+    if moments.covariance is not None and grid.width <= FINE and not _is_shared(kernel, grid):
+        weights = _refined(weights, kernel, grid, moments, octaves)
     shifts = weights.shifts
     if shifts is not None:
         shifts = shifts[(slice(0, 1),) * (kernel.ndim - channel_axes)]
@@ -68,3 +82,51 @@ def quantized(
         return StoredKernel(weights, quantizer, weights.values.astype(np.float64))
     quantizer = qkeras.weight_quantizer(weights.format, shifts)
     return StoredKernel(weights, quantizer, qkeras.stored(weights.values, weights.format))
+
+
+def _refined(
+    weights: RawWeights,
+    kernel: FloatArray,
+    grid: scales.Grid,
+    moments: Moments,
+    octaves: tuple[int, ...],
+) -> RawWeights:
+    """The weights rounded together, each channel in the best of several units; zeros stay zeros.
+
+    The units stay between the finest and the coarsest that the weights have.
+    """
+    assert moments.covariance is not None
+    assert moments.drift is not None
+    split = moments.columns.split
+    real, is_zero = split(kernel), split((kernel == 0) & (weights.values == 0))
+    loss = Loss(moments.covariance, moments.drift @ real)
+    shifts = np.zeros_like(weights.values) if weights.shifts is None else weights.shifts
+    own = split(shifts)[:, :1]
+    best = np.full(own.shape, np.inf)
+    found, chosen = split(weights.values).astype(np.float64), own
+    for octave in octaves:
+        tried = np.clip(own + octave, 0, shifts.max())
+        units = 2.0 ** (tried - weights.format.fraction_bits)
+        start = np.where(is_zero, 0.0, grid.round(real / units))
+        rounded = rounded_together(real, start, units, loss, grid.round, is_zero)
+        lost = loss.of(rounded * units - real)[:, None]
+        is_better = lost < best
+        best = np.where(is_better, lost, best)
+        found, chosen = np.where(is_better, rounded, found), np.where(is_better, tried, chosen)
+    join = moments.columns.join
+    raw, shifts = join(found).astype(np.int64), join(np.broadcast_to(chosen, found.shape))
+    coarsening = int(shifts.min())  # a format has a channel of its own unit
+    return RawWeights(
+        raw,
+        grid.format(weights.format.fraction_bits - coarsening),
+        shifts - coarsening if (shifts > coarsening).any() else None,
+    )
+
+
+def _is_shared(kernel: FloatArray, grid: scales.Grid) -> bool:
+    """Whether most weights stand in several places, as those that a network has shared do.
+
+    Where they are no fewer than the grid's integers, any rounding shares them as much.
+    """
+    different = np.unique(kernel).size
+    return different < 1 << grid.width and 2 * different < np.count_nonzero(kernel)

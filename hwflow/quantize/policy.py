@@ -158,6 +158,20 @@ def _grouped(graph: FloatGraph, points: Iterable[Point]) -> tuple[Point, ...]:
     return tuple(Point(p.name, p.node, p.width, p.integer_bits, find(p.node)) for p in order)
 
 
+def output_groups(graph: FloatGraph, points: Iterable[Point]) -> frozenset[str]:
+    """The groups of the points whose tensors the network puts out, moved or joined at most."""
+    groups = {point.node: point.group for point in points}
+    found = set()
+    waiting = list(graph.outputs)
+    while waiting:
+        name = waiting.pop()
+        if name in groups:
+            found.add(groups[name])
+        else:
+            waiting += graph.node(name).inputs
+    return frozenset(found)
+
+
 def integer_bits_to_hold(low: float, high: float) -> int:
     """QKeras's count of integer bits (the sign not included) that hold values from low to high."""
     largest = max(high, -low)

@@ -44,7 +44,10 @@ class OfNetwork:
 
 
 def roles_of(nodes: Sequence[FloatNode]) -> Mapping[str, tuple[Role, ...]]:
-    """The roles of the layers with weights, by name, the more particular ones later.
+    """The roles of the layers, by name, the more particular ones later.
+
+    What reads the last layer with weights, through others or not, is last too: the network's output
+    may be an average of it.
 
     Args:
         nodes: of the network, in order of execution.
@@ -61,4 +64,9 @@ def roles_of(nodes: Sequence[FloatNode]) -> Mapping[str, tuple[Role, ...]]:
         if node is layers[-1]:
             roles.append("last")
         found[node.name] = tuple(roles)
+    behind = {layers[-1].name} if layers else set()
+    for node in nodes:
+        if behind.intersection(node.inputs):
+            behind.add(node.name)
+            found.setdefault(node.name, ("last",))
     return found

@@ -18,6 +18,7 @@ from hwflow.quantize.calibrate import calibrate
 from hwflow.quantize.float_graph import read
 from hwflow.quantize.lower import lower
 from hwflow.quantize.qkeras import largest_exponent
+from hwflow.quantize.roles import OfNetwork
 from hwflow.sections import Quantization
 
 keras = pytest.importorskip("keras")
@@ -170,11 +171,47 @@ def test_calibrated_formats_have_the_least_error() -> None:
         chosen = formats[point.name]
         assert chosen.signed == bool(values.min() < 0)
         assert chosen.width == point.width
+        if point.node == "mean":  # the output
+            assert chosen.qkeras_integer == policy.integer_bits_to_hold(values.min(), values.max())
+            continue
         errors = [
             error_of(values, FixedPoint.from_qkeras(point.width, bits, chosen.signed))
             for bits in range(12)
         ]
         assert error_of(values, chosen) == pytest.approx(min(errors), rel=1e-5)
+
+
+def test_what_follows_the_last_layer_is_last_too() -> None:
+    """As in SqueezeNet, whose output is the average of its last convolution's ReLU."""
+    x = image = keras.Input((4, 4, 3), name="image")
+    for name in ("first", "second"):
+        x = L.ReLU(name=f"{name}_relu")(L.Conv2D(4, 1, name=name)(x))
+    graph = read(keras.Model(image, L.GlobalAveragePooling2D(name="mean")(x)))
+    points = policy.points_of(graph, OfNetwork(section(preset="int4"), graph))
+    assert {point.name: point.width for point in points} == {
+        "image_quantized": 8,
+        "first_relu": 4,
+        "second_relu": 8,
+        "mean_quantized": 8,
+    }
+
+
+def test_outputs_are_not_clipped() -> None:
+    """A logit of a thousand is far from all others: the least squared error would clip it."""
+    image = keras.Input((1, 1, 1000), name="image")
+    x = L.ReLU(name="hidden_relu")(L.Conv2D(1000, 1, groups=1000, name="hidden")(image))
+    model = keras.Model(image, L.Flatten(name="flat")(L.Conv2D(1000, 1, name="logits")(x)))
+    model.set_weights(
+        [np.ones((1, 1, 1, 1000)), np.zeros(1000), np.eye(1000)[None, None], np.zeros(1000)]
+    )
+    values = np.random.default_rng(0).uniform(0, 3.9, (1, 1, 1, 1000))
+    values[0, 0, 0, 7] = 4.5
+    graph = read(model)
+    points = policy.points_of(graph, section(activations={"width": 4}))
+    formats = calibrate(model, graph, points, values.astype(np.float32))
+    assert formats["hidden_relu"].qkeras_integer == 2
+    assert formats["logits_quantized"].qkeras_integer == 3
+    assert policy.output_groups(graph, points) == {"logits"}
 
 
 def test_layers_and_patterns_override_widths_field_by_field() -> None:
