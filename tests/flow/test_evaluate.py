@@ -271,7 +271,7 @@ COMMAND = [sys.executable, "-m", "hwflow.cli", "evaluate"]
 def test_an_interrupt_stops_at_once_and_keeps_what_is_done(
     project: Path, labelled: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    many = in_class_folders(labelled[0], tmp_path / "many", 3000)
+    many = in_class_folders(labelled[0], tmp_path / "many", 6000)
     arguments = [*COMMAND, str(project), "--images", str(many), "--witnesses", "fast"]
     arguments += ["--batch", "4"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -285,15 +285,15 @@ def test_an_interrupt_stops_at_once_and_keeps_what_is_done(
     assert process.returncode == 130, told
     assert "interrupted" in told
     done = kept(project)
-    assert 3 <= len(done) < 750
+    assert 3 <= len(done) < 1500
     before = {path: path.stat().st_mtime_ns for path in done}
     again = subprocess.run(
         [*arguments, "--json"], capture_output=True, text=True, timeout=120, check=True
     )
     assert {path: path.stat().st_mtime_ns for path in done} == before
-    assert len(kept(project)) == 750
+    assert len(kept(project)) == 1500
     assert f"{4 * len(done)} images are kept" in again.stderr
-    assert json.loads(again.stdout)["images"] == 3000
+    assert json.loads(again.stdout)["images"] == 6000
 
 
 def test_the_command_shows_tables(project: Path, labelled: tuple[Path, Path]) -> None:
