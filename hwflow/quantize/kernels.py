@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hwflow.layers.base import RawWeights
 from hwflow.quantize import compress, policy, powers, qkeras, scales
 from hwflow.quantize.moments import Moments
-from hwflow.quantize.rounding import Loss, rounded_together
+from hwflow.quantize.rounding import SWEEPS, Loss, rounded_together
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -19,7 +19,13 @@ FINE = 8
 """Bits of weights beyond which each by itself is near enough."""
 
 OCTAVES = (0, 1, -1)
-"""By how many the unit of a channel may differ from that in which weights lose least alone."""
+"""By how many the unit of a channel may differ from that in which weights lose least alone.
+
+Of weights of `FINE` bits no other unit gains anything, nor more than `FEW_SWEEPS` over them: of
+ResNet-50 they would take 150 seconds instead of 34.
+"""
+
+FEW_SWEEPS = 2
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def quantized(
         octaves: tuple[int, ...] = (0,)
     else:
         weights = scales.per_channel(kernel, grid, channel_axes, input_fraction, input_reach)
-        octaves = OCTAVES
+        octaves = OCTAVES if grid.width < FINE else (0,)
     if moments.covariance is not None and grid.width <= FINE and not _is_shared(kernel, grid):
         weights = _refined(weights, kernel, grid, moments, octaves)
     shifts = weights.shifts
@@ -102,13 +108,14 @@ def _refined(
     loss = Loss(moments.covariance, moments.drift @ real)
     shifts = np.zeros_like(weights.values) if weights.shifts is None else weights.shifts
     own = split(shifts)[:, :1]
+    sweeps = SWEEPS if grid.width < FINE else FEW_SWEEPS
     best = np.full(own.shape, np.inf)
     found, chosen = split(weights.values).astype(np.float64), own
     for octave in octaves:
         tried = np.clip(own + octave, 0, shifts.max())
         units = 2.0 ** (tried - weights.format.fraction_bits)
         start = np.where(is_zero, 0.0, grid.round(real / units))
-        rounded = rounded_together(real, start, units, loss, grid.round, is_zero)
+        rounded = rounded_together(real, start, units, loss, grid.round, is_zero, sweeps)
         lost = loss.of(rounded * units - real)[:, None]
         is_better = lost < best
         best = np.where(is_better, lost, best)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 SWEEPS = 8
-"""Over all weights, at most."""
+"""Over all weights, at most; what a later one changes is little."""
 
 BLOCK = 32
 """Weights of a column after whose changes the others are told."""
@@ -52,6 +52,7 @@ def rounded_together(
     loss: Loss,
     nearest: Callable[[FloatArray], FloatArray],
     is_fixed: npt.NDArray[np.bool_],
+    sweeps: int = SWEEPS,
 ) -> FloatArray:
     """Integers of a grid whose loss is a local minimum, never greater than the start's.
 
@@ -62,12 +63,13 @@ def rounded_together(
         loss: of errors of the weights.
         nearest: brings values in units to the grid's nearest integers.
         is_fixed: which integers stay as they start.
+        sweeps: over all weights, at most; the loss falls with each.
     """
     found = start.copy()
     covariance = loss.covariance
     variance = np.diagonal(covariance, axis1=1, axis2=2)[:, :, None]
     slope = loss.slope(found * units - wanted) / units
-    for _ in range(SWEEPS):
+    for _ in range(sweeps):
         moved = False
         for low in range(0, found.shape[1], BLOCK):
             block = slice(low, low + BLOCK)
