@@ -12,50 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hwflow.errors import DesignError
 from hwflow.opset import Padding, Shape
 from hwflow.plan.memories import place
 from hwflow.plan.streams import Memory
-from hwflow.plan.window_schedule import WRITE_TO_READ
+from hwflow.plan.window_schedule import WRITE_TO_READ, Windows
 
 
 @dataclass(frozen=True)
-class ParallelWindow:
-    """An instance of the kernel.
-
-    Attributes:
-        in_height: rows of the input.
-        in_width: columns of the input.
-        in_channels: channels of the input.
-        kernel: rows, columns.
-        strides: rows, columns.
-        pad_top: rows of padding above.
-        pad_left: columns of padding on the left.
-        out_height: rows of windows.
-        out_width: windows in a row.
-        lanes: channels in a beat of the input.
-
-    Raises:
-        DesignError: if the lanes do not divide the channels.
-    """
-
-    in_height: int
-    in_width: int
-    in_channels: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    pad_top: int
-    pad_left: int
-    out_height: int
-    out_width: int
-    lanes: int
-
-    def __post_init__(self) -> None:
-        if self.in_channels % self.lanes:
-            raise DesignError(
-                f"lanes must divide the {self.in_channels} channels, not {self.lanes}: "
-                "choose a divisor"
-            )
+class ParallelWindow(Windows):
+    """An instance of the kernel."""
 
     @classmethod
     def over(
@@ -71,24 +36,9 @@ class ParallelWindow:
         return cls(*shape, kernel, strides, padding[0], padding[2], out[0], out[1], lanes)
 
     @property
-    def taps(self) -> int:
-        """Of a window."""
-        return self.kernel[0] * self.kernel[1]
-
-    @property
-    def folds(self) -> int:
-        """Beats of a pixel."""
-        return self.in_channels // self.lanes
-
-    @property
-    def in_beats(self) -> int:
-        """Beats read for one image."""
-        return self.in_height * self.in_width * self.folds
-
-    @property
     def out_beats(self) -> int:
         """Beats written for one image, `taps` times as wide."""
-        return self.out_height * self.out_width * self.folds
+        return self.window_folds
 
     @property
     def pitch(self) -> int:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hwflow.errors import DesignError
 from hwflow.plan.parallel_window import ParallelWindow
 from hwflow.plan.streams import Process
-from hwflow.plan.window_schedule import SlidingWindow, window_schedule
+from hwflow.plan.window_schedule import SlidingWindow, geometry, window_schedule
 
 Ticks = npt.NDArray[np.int32]
 """Of the beats of a frame on one stream, ascending."""
@@ -145,35 +145,12 @@ def _repeated(pattern: npt.NDArray[np.int64], count: int, step: int) -> Ticks:
 
 def window_of(settings: Mapping[str, int]) -> SlidingWindow:
     """The sliding window of a process's settings."""
-    return SlidingWindow(
-        settings["in_height"],
-        settings["in_width"],
-        settings["in_channels"],
-        (settings["kernel_height"], settings["kernel_width"]),
-        (settings["stride_height"], settings["stride_width"]),
-        settings["pad_top"],
-        settings["pad_left"],
-        settings["out_height"],
-        settings["out_width"],
-        settings["lanes"],
-        settings["buffer_pixels"],
-    )
+    return SlidingWindow(**geometry(settings), buffer_pixels=settings["buffer_pixels"])
 
 
 def parallel_window_of(settings: Mapping[str, int]) -> ParallelWindow:
     """The window with all taps at once of a process's settings."""
-    return ParallelWindow(
-        settings["in_height"],
-        settings["in_width"],
-        settings["in_channels"],
-        (settings["kernel_height"], settings["kernel_width"]),
-        (settings["stride_height"], settings["stride_width"]),
-        settings["pad_top"],
-        settings["pad_left"],
-        settings["out_height"],
-        settings["out_width"],
-        settings["lanes"],
-    )
+    return ParallelWindow(**geometry(settings))
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,7 +7,9 @@ every iteration.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +30,8 @@ def buffer_pixels(shape: Shape, kernel: tuple[int, int], strides: tuple[int, int
 
 
 @dataclass(frozen=True)
-class SlidingWindow:
-    """An instance of the kernel.
+class Windows:
+    """Windows over an image, read in beats of some lanes.
 
     Attributes:
         in_height: rows of the input.
@@ -41,11 +43,10 @@ class SlidingWindow:
         pad_left: columns of padding on the left.
         out_height: rows of windows.
         out_width: windows in a row.
-        lanes: channels in a beat.
-        buffer_pixels: capacity of the line buffer.
+        lanes: channels in a beat of the input.
 
     Raises:
-        DesignError: if the lanes do not divide the channels or the buffer cannot hold a window.
+        DesignError: with all faults at once, if the lanes do not divide the channels.
     """
 
     in_height: int
@@ -58,27 +59,24 @@ class SlidingWindow:
     out_height: int
     out_width: int
     lanes: int
-    buffer_pixels: int
 
     def __post_init__(self) -> None:
-        faults = []
-        if self.in_channels % self.lanes:
-            faults.append(
-                f"lanes must divide the {self.in_channels} channels, not {self.lanes}: "
-                "choose a divisor"
-            )
-        if self.buffer_pixels < self.least_buffer_pixels:
-            faults.append(
-                f"the line buffer must hold at least {self.least_buffer_pixels} pixels, "
-                f"not {self.buffer_pixels}: enlarge it"
-            )
+        faults = self.faults()
         if faults:
             raise DesignError(faults)
 
+    def faults(self) -> list[str]:
+        """What cannot be."""
+        if self.in_channels % self.lanes == 0:
+            return []
+        return [
+            f"lanes must divide the {self.in_channels} channels, not {self.lanes}: choose a divisor"
+        ]
+
     @property
-    def least_buffer_pixels(self) -> int:
-        """The pixels from a window's first to its last, row by row."""
-        return (self.kernel[0] - 1) * self.in_width + self.kernel[1]
+    def taps(self) -> int:
+        """Of a window."""
+        return self.kernel[0] * self.kernel[1]
 
     @property
     def folds(self) -> int:
@@ -91,10 +89,53 @@ class SlidingWindow:
         return self.in_height * self.in_width * self.folds
 
     @property
+    def window_folds(self) -> int:
+        """Folds of all windows of one image."""
+        return self.out_height * self.out_width * self.folds
+
+
+def geometry(settings: Mapping[str, int]) -> dict[str, Any]:
+    """The fields of `Windows`, from the settings of a process."""
+    plain = [each.name for each in fields(Windows) if each.type == "int"]
+    return {
+        "kernel": (settings["kernel_height"], settings["kernel_width"]),
+        "strides": (settings["stride_height"], settings["stride_width"]),
+        **{name: settings[name] for name in plain},
+    }
+
+
+@dataclass(frozen=True)
+class SlidingWindow(Windows):
+    """An instance of the kernel that emits a tap at a time.
+
+    Attributes:
+        buffer_pixels: capacity of the line buffer.
+
+    Raises:
+        DesignError: if the lanes do not divide the channels or the buffer cannot hold a window.
+    """
+
+    buffer_pixels: int
+
+    def faults(self) -> list[str]:
+        """What cannot be."""
+        found = super().faults()
+        if self.buffer_pixels < self.least_buffer_pixels:
+            found.append(
+                f"the line buffer must hold at least {self.least_buffer_pixels} pixels, "
+                f"not {self.buffer_pixels}: enlarge it"
+            )
+        return found
+
+    @property
+    def least_buffer_pixels(self) -> int:
+        """The pixels from a window's first to its last, row by row."""
+        return (self.kernel[0] - 1) * self.in_width + self.kernel[1]
+
+    @property
     def out_beats(self) -> int:
         """Beats written for one image."""
-        taps = self.kernel[0] * self.kernel[1]
-        return self.out_height * self.out_width * self.folds * taps
+        return self.window_folds * self.taps
 
 
 @dataclass(frozen=True)

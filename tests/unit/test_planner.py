@@ -23,6 +23,7 @@ from hwflow.plan.fifo_search import sized
 from hwflow.plan.folding import Fold
 from hwflow.plan.mapping import Choices, foldable, map_graph
 from hwflow.plan.planner import interval_of, plan
+from hwflow.plan.search import slowest
 from hwflow.plan.steering import Goal, for_devices
 from tests.support.plan_graphs import Builder, Layer, bypass, chain, fire
 
@@ -74,7 +75,7 @@ def exhaustive(graph: IntegerGraph, part: Device, share: float) -> int | None:
                 )
                 total = cost.total_cost(mapped)
                 if all(getattr(total, k) <= share * getattr(part, k) for k in KINDS):
-                    interval, _ = planner._slowest(mapped)
+                    interval, _ = slowest(mapped)
                     best = interval if best is None else min(best, interval)
     return best
 
