@@ -65,13 +65,18 @@ class Steady:
         Args:
             depths: of these streams, at least 1 and no more than they have now.
         """
+        return self._change(depths, False)
+
+    def probe(self, depths: Mapping[str, int]) -> Verdict:
+        """What would become of shallower streams; all stay as they were."""
+        return self._change(depths, True)
+
+    def _change(self, depths: Mapping[str, int], only_tried: bool) -> Verdict:
         streams = np.array([self._place[name] for name in depths], np.int64)
         given = np.array([max(1, depth) for depth in depths.values()], np.int64)
-        return self._verdict("change", pointer(streams), pointer(given), len(depths))
-
-    def keeps(self, depths: Mapping[str, int]) -> bool:
-        """Whether `change` was possible."""
-        return self.change(depths).interval_cycles == self.interval
+        return self._verdict(
+            "change", pointer(streams), pointer(given), len(depths), int(only_tried)
+        )
 
     def fill(self) -> dict[str, int]:
         """Depths of all streams with which every beat could move when it does."""

@@ -67,9 +67,13 @@ int32_t hwflow_steady_settle(hwflow_steady* state, const int64_t* depths, int64_
 }
 
 int32_t hwflow_steady_change(hwflow_steady* state, const int64_t* streams, const int64_t* depths,
-                             int64_t count, int64_t* excess, int64_t* waits_for) {
+                             int64_t count, int64_t only_tried, int64_t* excess,
+                             int64_t* waits_for) {
   return steadiness(
-      [&] { return state->state->change({streams, streams + count}, {depths, depths + count}); },
+      [&] {
+        return state->state->change({streams, streams + count}, {depths, depths + count},
+                                    only_tried != 0);
+      },
       excess, waits_for);
 }
 

@@ -40,8 +40,8 @@ HWFLOW_API void hwflow_steady_delete(hwflow_steady* state);
 HWFLOW_API int32_t hwflow_steady_settle(hwflow_steady* state, const int64_t* depths,
                                         int64_t* excess, int64_t* waits_for);
 HWFLOW_API int32_t hwflow_steady_change(hwflow_steady* state, const int64_t* streams,
-                                        const int64_t* depths, int64_t count, int64_t* excess,
-                                        int64_t* waits_for);
+                                        const int64_t* depths, int64_t count,
+                                        int64_t only_tried, int64_t* excess, int64_t* waits_for);
 /* fill: by stream. Returns 0, or -1 for want of memory. */
 HWFLOW_API int32_t hwflow_steady_fill(const hwflow_steady* state, int64_t* fill);
 

@@ -8,6 +8,7 @@
 namespace hwflow {
 namespace {
 
+constexpr int kReturns = 3;
 constexpr int kMostPasses = 512;
 
 // One end of a stream. `now` and `before` hold when each beat moves in a frame, and in the frame
@@ -19,7 +20,8 @@ struct End {
   std::int64_t stream = 0;
   std::size_t process = 0;
   bool writes = false;
-  std::int64_t done = 0;  // beats of the frame that is being worked out
+  const End* other = nullptr;  // of the same stream
+  std::int64_t done = 0;       // beats of the frame that is being worked out
   std::vector<Time> now, before, kept;
   std::vector<std::uint8_t> grew_most;  // by beat: whether it did in the frame before
 
@@ -32,6 +34,7 @@ struct Runner {
   bool is_input = false;
   bool active = false;  // worked out again in this pass
   bool touched = false;  // since the depths changed
+  int returns = 0;  // times that it was held up since then
   bool queued = false, finished = false;
   std::int64_t tick = 0;                // of the next beats
   std::int64_t lateness = 0;            // cycles by which its ticks come after their number
@@ -59,6 +62,7 @@ class Steady final : public SteadyState {
         end.stream = port.stream;
         end.process = index;
         end.writes = port.writes;
+        end.other = &ends_[place ^ 1];
         runner.is_input &= port.writes;
         runner.ends.push_back(place);
       }
@@ -78,7 +82,7 @@ class Steady final : public SteadyState {
   }
 
   SteadyResult change(const std::vector<std::int64_t>& streams,
-                      const std::vector<std::int64_t>& depths) override {
+                      const std::vector<std::int64_t>& depths, bool only_tried) override {
     const std::vector<std::int64_t> previous = depths_;
     for (std::size_t index = 0; index < streams.size(); ++index) {
       depths_[static_cast<std::size_t>(streams[index])] = depths[index];
@@ -90,7 +94,7 @@ class Steady final : public SteadyState {
     keeping_ = true;
     const SteadyResult result = iterate();
     keeping_ = false;
-    const bool back = result.steadiness != Steadiness::keeps;
+    const bool back = only_tried || result.steadiness != Steadiness::keeps;
     if (back) depths_ = previous;
     for (Runner& runner : runners_) {
       if (back && runner.touched) {
@@ -140,6 +144,7 @@ class Steady final : public SteadyState {
       std::vector<std::uint8_t>().swap(end.grew_most);
     }
     runner.active = runner.touched = false;
+    runner.returns = 0;
   }
 
   // Works out one frame after the other until it is known what becomes of the depths.
@@ -152,13 +157,13 @@ class Steady final : public SteadyState {
       SteadyResult result;
       if (!work_out(result)) return result;
       const std::int64_t most = grown();
-      if (most == 0) return {};
-      if (too_late()) break;
-      const bool again = mark(most) && most == previous_most;
-      if (hold_up()) {
+      if (most == 0) {
+        if (!hold_up()) return {};
         previous_most = -1;
         continue;
       }
+      if (too_late()) break;
+      const bool again = mark(most) && most == previous_most;
       if (again) {
         result.steadiness = Steadiness::slows;
         result.excess = most;
@@ -204,7 +209,7 @@ class Steady final : public SteadyState {
       runner.queued = false;
       if (!advance(runner)) continue;
       for (const std::size_t place : runner.ends) {
-        const std::size_t other = ends_[place ^ 1].process;
+        const std::size_t other = ends_[place].other->process;
         Runner& neighbour = runners_[other];
         if (!neighbour.active || neighbour.queued || neighbour.finished) continue;
         neighbour.queued = true;
@@ -223,53 +228,100 @@ class Steady final : public SteadyState {
     bool moved = false;
     runner.waits_for = -1;
     while (true) {
-      std::int64_t tick = runner.period;
+      // the end whose beat is next, and until when it alone has beats
+      End<Time>* next = nullptr;
+      std::int64_t tick = runner.period, until = runner.period;
       for (const std::size_t place : runner.ends) {
-        const End<Time>& end = ends_[place];
-        if (end.done < end.beats) {
-          tick = std::min<std::int64_t>(tick, end.ticks[end.done]);
+        End<Time>& end = ends_[place];
+        const std::int64_t its = end.done < end.beats ? end.ticks[end.done] : runner.period;
+        if (its < tick) {
+          next = &end;
+          until = tick;
+          tick = its;
+        } else {
+          until = std::min(until, its);
         }
       }
-      if (tick == runner.period) {
+      if (!next) {
         runner.finished = true;
         return moved;
       }
-      std::int64_t cycle = runner.lateness + tick;
-      for (const std::size_t place : runner.ends) {
-        const End<Time>& end = ends_[place];
-        if (end.done == end.beats || end.ticks[end.done] != tick) continue;
-        const End<Time>& other = ends_[place ^ 1];
-        std::int64_t beat = end.done;
-        if (!end.writes) {
-          if (other.done <= beat) {
-            runner.waits_for = end.stream;
-            return moved;
-          }
-          cycle = std::max<std::int64_t>(cycle, other.now[static_cast<std::size_t>(beat)] + 1);
-          continue;
-        }
-        if (runner.is_input) cycle = std::max(cycle, beat * interval_ / end.beats);
-        beat -= depths_[static_cast<std::size_t>(end.stream)];
-        if (beat >= 0) {
-          if (other.done <= beat) {
-            runner.waits_for = end.stream;
-            return moved;
-          }
-          cycle = std::max<std::int64_t>(cycle, other.now[static_cast<std::size_t>(beat)] + 1);
-        } else {
-          const std::int64_t frames = (-beat + end.beats - 1) / end.beats;
-          cycle = std::max<std::int64_t>(
-              cycle, other.last_frame()[beat + frames * end.beats] - frames * interval_ + 1);
-        }
+      if (tick < until) {
+        const std::int64_t before = next->done;
+        const bool goes_on = burst(runner, *next, until);
+        moved |= next->done > before;
+        if (goes_on) continue;
+        runner.waits_for = next->stream;
+        return moved;
       }
-      runner.lateness = cycle - tick;
+      std::int64_t lateness = runner.lateness;
+      for (const std::size_t place : runner.ends) {
+        End<Time>& end = ends_[place];
+        if (end.done == end.beats || end.ticks[end.done] != tick) continue;
+        const Source source = source_of(end);
+        if (source.count == 0) {
+          runner.waits_for = end.stream;
+          return moved;
+        }
+        lateness = std::max(lateness, *source.times + source.later - tick);
+        if (runner.is_input) lateness = std::max(lateness, offered(end, end.done) - tick);
+      }
+      runner.lateness = lateness;
       moved = true;
       for (const std::size_t place : runner.ends) {
         End<Time>& end = ends_[place];
         if (end.done == end.beats || end.ticks[end.done] != tick) continue;
-        end.now[static_cast<std::size_t>(end.done++)] = static_cast<Time>(cycle);
+        end.now[static_cast<std::size_t>(end.done++)] = static_cast<Time>(lateness + tick);
       }
     }
+  }
+
+  // When the beats moved that an end's next beats come after.
+  struct Source {
+    const Time* times;
+    std::int64_t count;  // of those that are known
+    std::int64_t later;  // cycles from each to the beat that comes after it, at the least
+  };
+
+  Source source_of(const End<Time>& end) const {
+    const End<Time>& other = *end.other;
+    if (!end.writes) return {other.now.data() + end.done, other.done - end.done, 1};
+    const std::int64_t beat = end.done - depths_[static_cast<std::size_t>(end.stream)];
+    if (beat >= 0) return {other.now.data() + beat, other.done - beat, 1};
+    const std::int64_t frames = (end.beats - 1 - beat) / end.beats;
+    const std::int64_t place = beat + frames * end.beats;
+    return {other.last_frame() + place, end.beats - place, 1 - frames * interval_};
+  }
+
+  std::int64_t offered(const End<Time>& end, std::int64_t beat) const {
+    return beat * interval_ / end.beats;
+  }
+
+  // Moves an end's beats before a tick in which others of its process move; whether it could.
+  bool burst(Runner& runner, End<Time>& end, std::int64_t until) {
+    while (end.done < end.beats && end.ticks[end.done] < until) {
+      const Source source = source_of(end);
+      const std::int64_t count = std::min(source.count, end.beats - end.done);
+      if (count <= 0) return false;
+      const std::int32_t* ticks = end.ticks + end.done;
+      Time* now = end.now.data() + end.done;
+      std::int64_t lateness = runner.lateness, beat = 0;
+      if (runner.is_input) {
+        for (; beat < count && ticks[beat] < until; ++beat) {
+          lateness = std::max(lateness, source.times[beat] + source.later - ticks[beat]);
+          lateness = std::max(lateness, offered(end, end.done + beat) - ticks[beat]);
+          now[beat] = static_cast<Time>(lateness + ticks[beat]);
+        }
+      } else {
+        for (; beat < count && ticks[beat] < until; ++beat) {
+          lateness = std::max(lateness, source.times[beat] + source.later - ticks[beat]);
+          now[beat] = static_cast<Time>(lateness + ticks[beat]);
+        }
+      }
+      runner.lateness = lateness;
+      end.done += beat;
+    }
+    return true;
   }
 
   // The cycles by which the beats of active processes came later than a frame before, at the most.
@@ -297,12 +349,7 @@ class Steady final : public SteadyState {
   bool mark(std::int64_t most) {
     bool again = true;
     for (End<Time>& end : ends_) {
-      if (!runners_[end.process].active) {
-        // a process that was not held up did not grow
-        again &= std::none_of(end.grew_most.begin(), end.grew_most.end(), [](auto b) { return b; });
-        end.grew_most.clear();
-        continue;
-      }
+      if (!runners_[end.process].active) continue;
       end.grew_most.resize(end.now.size(), 0);
       std::uint8_t lost = 0;
       for (std::size_t beat = 0; beat < end.now.size(); ++beat) {
@@ -315,24 +362,25 @@ class Steady final : public SteadyState {
     return again;
   }
 
-  // Makes those processes active whose beats cannot move when they do; whether there are others
-  // among them than were active.
+  // Makes those processes active whose beats cannot move when they do; whether there are any. A
+  // delay that travels on is so worked out in one process after the other; those that it comes
+  // back to again and again stay active together, to show whether it ever ends.
   bool hold_up() {
-    std::vector<std::uint8_t> held(runners_.size(), 0);
+    std::vector<std::size_t> held;
     for (std::size_t stream = 0; stream < depths_.size(); ++stream) {
       const std::size_t from = writer(stream).process, to = reader(stream).process;
-      if (!runners_[from].active && !runners_[to].active) continue;
-      if (!held[to]) held[to] = reader_held_up(stream);
-      if (!held[from]) held[from] = writer_held_up(stream);
+      if (runners_[from].active == runners_[to].active) continue;
+      const bool to_reader = runners_[from].active;
+      if (to_reader ? reader_held_up(stream) : writer_held_up(stream)) {
+        held.push_back(to_reader ? to : from);
+      }
     }
-    bool wider = false;
-    for (std::size_t index = 0; index < runners_.size(); ++index) {
-      Runner& runner = runners_[index];
-      if (runner.active && !held[index]) held[index] = self_held_up(runner);
-      wider |= held[index] && !runner.active;
-      runner.active = held[index];
+    for (Runner& runner : runners_) runner.active &= runner.returns >= kReturns;
+    for (const std::size_t index : held) {
+      runners_[index].active = true;
+      ++runners_[index].returns;
     }
-    return wider;
+    return !held.empty();
   }
 
   bool reader_held_up(std::size_t stream) const {
@@ -348,17 +396,6 @@ class Steady final : public SteadyState {
     const std::int64_t frames = depth / beats, rest = depth % beats;
     return any_too_early(read, written + rest, beats - rest, frames * interval_) ||
            any_too_early(read + beats - rest, written, rest, (frames + 1) * interval_);
-  }
-
-  bool self_held_up(const Runner& runner) const {
-    std::int64_t first = runner.period, cycle = 0;
-    for (const std::size_t place : runner.ends) {
-      const End<Time>& end = ends_[place];
-      if (end.beats == 0 || end.ticks[0] >= first) continue;
-      first = end.ticks[0];
-      cycle = end.now[0];
-    }
-    return first < runner.period && runner.lateness + runner.period - interval_ > cycle - first;
   }
 
   // Whether some beat does not come after another that it waits for.

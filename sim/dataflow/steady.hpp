@@ -41,9 +41,10 @@ class SteadyState {
   virtual ~SteadyState() = default;
   // From nothing. Must come first, and be found to keep the interval before `change` is called.
   virtual SteadyResult settle(const std::vector<std::int64_t>& depths) = 0;
-  // Makes some streams shallower, if that keeps the interval; otherwise everything stays.
+  // Makes some streams shallower, if that keeps the interval and is not only tried; otherwise
+  // everything stays.
   virtual SteadyResult change(const std::vector<std::int64_t>& streams,
-                              const std::vector<std::int64_t>& depths) = 0;
+                              const std::vector<std::int64_t>& depths, bool only_tried) = 0;
   // By stream: the depth that the frame as it is would do with.
   virtual std::vector<std::int64_t> fill() const = 0;
 };
