@@ -36,8 +36,9 @@ class DepthProof:
         stream: its name.
         depth: beats.
         interval_cycles: in the long run with this depth.
-        less_interval_cycles: at the least, in the long run, with one beat less; 0 if it blocks.
-        less_deadlock: the streams of the deadlock with one beat less.
+        less_interval_cycles: what a frame then takes at the least with one beat less (if the network
+            does not block in the end); 0 if it was found to block.
+        less_deadlock: the streams of the deadlock with one beat less, if one was found.
     """
 
     stream: str
@@ -69,7 +70,8 @@ def sized(graph: StreamGraph, *, exact: bool = False) -> StreamGraph:
 
     Args:
         graph: with or without depths.
-        exact: to the beat; else above a straight pipeline's depth in steps of `STEP_BEATS`.
+        exact: to the beat where joins depend on it (`joins`), below a straight pipeline's depth
+            too; all others above that depth in steps of `STEP_BEATS`.
 
     Raises:
         DesignError: for a kernel without a schedule.
@@ -83,7 +85,7 @@ def sized(graph: StreamGraph, *, exact: bool = False) -> StreamGraph:
         deep = depths[name] > _straight(stream)
         streams[name] = dataclasses.replace(
             stream,
-            depth=depths[name] if exact else max(_straight(stream), built_depth(depths[name])),
+            depth=depths[name],
             reason=_reason(graph, name) if deep else "straight pipeline",
         )
     return dataclasses.replace(graph, streams=streams)
@@ -165,7 +167,7 @@ def _reason(graph: StreamGraph, name: str) -> str:
 class _Search:
     def __init__(self, graph: StreamGraph, exact: bool) -> None:
         self.graph = graph
-        self.exact = exact
+        self.to_the_beat = joins(graph) if exact else ()
         self.network = network_of(graph)
         self.target = self.network.least_interval
         self.base = {name: _straight(stream) for name, stream in graph.streams.items()}
@@ -180,7 +182,7 @@ class _Search:
             self.fill(branches)
             for name in branches:
                 self.reduce([name])
-        for name in joins(self.graph) if self.exact else ():  # below a straight pipeline's too
+        for name in self.to_the_beat:  # below a straight pipeline's depth too
             if self.depths[name] == self.base[name]:
                 self.least(name, 0)
         return self.depths
@@ -195,7 +197,7 @@ class _Search:
         streams = self.graph.streams
         for most in (UNLIMITED_BEATS, 2 * max(stream.beats for stream in streams.values())):
             self.depths = {
-                name: max(self.base[name], min(2 * stream.beats, most))
+                name: max(self.base[name], built_depth(min(2 * stream.beats, most)))
                 for name, stream in streams.items()
             }
             self.steady = Steady(self.network, self.target, self.depths)
@@ -218,7 +220,9 @@ class _Search:
     def fill(self, names: Sequence[str]) -> None:
         """Makes streams as shallow as nothing need change for."""
         fill = self.steady.fill()
-        self.keeps({name: max(self.base[name], fill[name]) for name in names})
+        for name in set(names).difference(self.to_the_beat):
+            fill[name] = built_depth(fill[name])
+        self.keeps({n: min(self.depths[n], max(self.base[n], fill[n])) for n in names})
 
     def keeps(self, change: Mapping[str, int]) -> bool:
         """Makes streams shallower if the interval stays the shortest."""
@@ -255,29 +259,32 @@ class _Search:
     def least(self, name: str, too_few: int, excess: int | None = None) -> None:
         """Finds the least depth.
 
-        A depth that is too few is soon found out, so the search goes up from them: the interval
-        falls with the depth, less and less, and a line through two points reaches the interval
-        wanted no later than the interval does. Every third depth tried is half way.
+        One step less than what the stream holds now is often too few. Else the search goes up, for
+        a depth that is too few is soon found out: the interval falls with the depth, less and less,
+        and a line through two points reaches the interval wanted no later than the interval does.
+        Every third depth tried is half way.
 
         Args:
             name: of the stream.
             too_few: a depth that is.
             excess: the cycles by which a frame then takes longer, if known.
         """
-        low, high = too_few, min(self.depths[name], self.steady.fill()[name])
-        if high <= low:
-            return
-        self.keeps({name: high})
+        step = 1 if name in self.to_the_beat else STEP_BEATS
+        low, high = too_few // step, -(-min(self.depths[name], self.steady.fill()[name]) // step)
+        if high * step < self.depths[name]:
+            self.keeps({name: high * step})
         points = [] if excess is None else [(low, excess)]
         tried = 0
         while high - low > 1:
             middle = (low + high) // 2
-            if tried % 3 < 2 and points:
-                depth, excess = points[-1]
-                before, more = points[-2] if len(points) > 1 else (depth, excess)
-                step = excess * (depth - before) // (more - excess) if more > excess else 1
-                middle = min(max(low + 1, depth + step), high - 1)
-            found = self.change({name: middle})
+            if tried == 0:
+                middle = high - 1
+            elif tried % 3 and points:
+                steps, excess = points[-1]
+                before, more = points[-2] if len(points) > 1 else (steps, excess)
+                nearer = excess * (steps - before) // (more - excess) if more > excess else 1
+                middle = min(max(low + 1, steps + nearer), high - 1)
+            found = self.change({name: middle * step})
             tried += 1
             if found == 0:
                 high = middle

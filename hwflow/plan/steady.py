@@ -24,9 +24,10 @@ class Verdict:
     """What becomes of depths.
 
     Attributes:
-        interval_cycles: from frame to frame in the long run; 0 if that is not known, or if
-            processes wait for one another.
-        deadlock: then the streams of the cycle, each `empty` or `full`.
+        interval_cycles: from frame to frame in the long run: the interval wanted if it is kept, else
+            the least that a frame takes (if nothing blocks in the end); 0 if neither is known.
+        deadlock: if processes were found to wait for one another, the streams of the cycle, each
+            `empty` or `full`.
     """
 
     interval_cycles: int

@@ -156,13 +156,13 @@ class Steady final : public SteadyState {
       }
       SteadyResult result;
       if (!work_out(result)) return result;
-      const std::int64_t most = grown();
-      if (most == 0) {
+      if (too_late()) break;
+      if (!goes_on()) {
         if (!hold_up()) return {};
         previous_most = -1;
         continue;
       }
-      if (too_late()) break;
+      const std::int64_t most = grown();
       const bool again = mark(most) && most == previous_most;
       if (again) {
         result.steadiness = Steadiness::slows;
@@ -350,10 +350,11 @@ class Steady final : public SteadyState {
     bool again = true;
     for (End<Time>& end : ends_) {
       if (!runners_[end.process].active) continue;
+      const auto growth = static_cast<Time>(most);
       end.grew_most.resize(end.now.size(), 0);
       std::uint8_t lost = 0;
       for (std::size_t beat = 0; beat < end.now.size(); ++beat) {
-        const std::uint8_t grew = end.now[beat] - end.before[beat] == most;
+        const std::uint8_t grew = end.now[beat] - end.before[beat] == growth;
         lost |= end.grew_most[beat] & static_cast<std::uint8_t>(grew ^ 1);
         end.grew_most[beat] = grew;
       }
@@ -383,6 +384,29 @@ class Steady final : public SteadyState {
     return !held.empty();
   }
 
+  // Whether some active process is held up by the frame before, and so comes later in the next.
+  bool goes_on() const {
+    for (const Runner& runner : runners_) {
+      if (!runner.active) continue;
+      std::int64_t first = runner.period, cycle = 0;
+      for (const std::size_t place : runner.ends) {
+        const End<Time>& end = ends_[place];
+        const auto stream = static_cast<std::size_t>(end.stream);
+        if (end.beats > 0 && end.ticks[0] < first) {
+          first = end.ticks[0];
+          cycle = end.now[0];
+        }
+        if (end.writes && runners_[end.other->process].active && writer_held_up_across(stream)) {
+          return true;
+        }
+      }
+      if (first < runner.period && runner.lateness + runner.period - interval_ > cycle - first) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   bool reader_held_up(std::size_t stream) const {
     const Time* written = writer(stream).now.data();
     const Time* read = reader(stream).now.data();
@@ -390,11 +414,20 @@ class Steady final : public SteadyState {
   }
 
   bool writer_held_up(std::size_t stream) const {
+    const std::int64_t beats = writer(stream).beats, depth = depths_[stream];
+    return (depth < beats && any_too_early(reader(stream).now.data(),
+                                           writer(stream).now.data() + depth, beats - depth, 0)) ||
+           writer_held_up_across(stream);
+  }
+
+  // The same, by beats read in an earlier frame.
+  bool writer_held_up_across(std::size_t stream) const {
     const Time* written = writer(stream).now.data();
     const Time* read = reader(stream).now.data();
     const std::int64_t beats = writer(stream).beats, depth = depths_[stream];
     const std::int64_t frames = depth / beats, rest = depth % beats;
-    return any_too_early(read, written + rest, beats - rest, frames * interval_) ||
+    return (frames > 0 &&
+            any_too_early(read, written + rest, beats - rest, frames * interval_)) ||
            any_too_early(read + beats - rest, written, rest, (frames + 1) * interval_);
   }
 
@@ -402,11 +435,13 @@ class Steady final : public SteadyState {
   static bool any_too_early(const Time* first, const Time* second, std::int64_t count,
                             std::int64_t later) {
     constexpr std::int64_t kBlock = 4096;
+    const auto least = static_cast<Time>(
+        std::max<std::int64_t>(-later, std::numeric_limits<Time>::min() / 2));
     for (std::int64_t begin = 0; begin < count; begin += kBlock) {
       const std::int64_t end = std::min(count, begin + kBlock);
       bool found = false;
       for (std::int64_t beat = begin; beat < end; ++beat) {
-        found |= second[beat] + later <= first[beat];
+        found |= second[beat] - first[beat] <= least;
       }
       if (found) return true;
     }

@@ -12,14 +12,14 @@ namespace hwflow {
 // What becomes of depths.
 enum class Steadiness : std::int32_t {
   keeps = 0,     // every frame after the first few takes the interval
-  slows = 1,     // every frame takes longer, by `excess`
+  slows = 1,     // every frame takes longer, by `excess` at the least
   blocks = 2,    // processes wait for one another
   unsettled = 3  // neither was shown within the passes allowed
 };
 
 struct SteadyResult {
   Steadiness steadiness = Steadiness::keeps;
-  std::int64_t excess = 0;              // cycles a frame beyond the interval, if it slows
+  std::int64_t excess = 0;              // cycles a frame beyond the interval at the least
   std::vector<std::int64_t> waits_for;  // by process: the stream it waits for, or -1, if it blocks
 };
 
@@ -35,7 +35,9 @@ struct SteadyResult {
 // another of them, and the same holds of every frame to come: the interval is longer by `most`.
 //
 // With other depths only processes whose beats can no longer move when they did are worked out
-// again.
+// again; the others stand as they did, which is never too late. If the few keep the interval, those
+// that they hold up are worked out next, until none is held up: then all keep it. If the few do
+// not, all of them do not.
 class SteadyState {
  public:
   virtual ~SteadyState() = default;
