@@ -89,7 +89,9 @@ class Steady final : public SteadyState {
     }
     for (const std::int64_t stream : streams) {
       const auto place = static_cast<std::size_t>(stream);
-      if (writer_held_up(place)) runners_[writer(place).process].active = true;
+      if (!writer_held_up(place)) continue;
+      runners_[writer(place).process].active = true;
+      if (streams.size() == 1) join_in(place);
     }
     keeping_ = true;
     const SteadyResult result = iterate();
@@ -136,6 +138,54 @@ class Steady final : public SteadyState {
   End<Time>& reader(std::size_t stream) { return ends_[2 * stream + 1]; }
   const End<Time>& writer(std::size_t stream) const { return ends_[2 * stream]; }
   const End<Time>& reader(std::size_t stream) const { return ends_[2 * stream + 1]; }
+
+  // Makes all processes active that lie on the ways from a fork to a join of which a stream is part:
+  // a delay of its writer comes back through them.
+  void join_in(std::size_t stream) {
+    const std::size_t fork = meeting(reader(stream).process, false, writer(stream).process);
+    const std::size_t join = meeting(writer(stream).process, true, reader(stream).process);
+    const auto below = reached(fork, true), above = reached(join, false);
+    for (std::size_t index = 0; index < runners_.size(); ++index) {
+      if (!below[index] || !above[index]) continue;
+      runners_[index].active = true;
+      runners_[index].returns = kReturns - 1;
+    }
+  }
+
+  // The nearest process that all beats of a fork come to, or all beats of a join come from; or
+  // `otherwise` if there is none. Processes stand in the order of execution.
+  std::size_t meeting(std::size_t from, bool forward, std::size_t otherwise) const {
+    std::vector<std::uint8_t> all(runners_.size(), 1);
+    for (const std::size_t place : runners_[from].ends) {
+      if (ends_[place].writes != forward) continue;
+      const auto one = reached(ends_[place].other->process, forward);
+      for (std::size_t index = 0; index < all.size(); ++index) all[index] &= one[index];
+    }
+    if (forward) {
+      const auto found = std::find(all.begin(), all.end(), 1);
+      return found == all.end() ? otherwise : static_cast<std::size_t>(found - all.begin());
+    }
+    const auto found = std::find(all.rbegin(), all.rend(), 1);
+    return found == all.rend() ? otherwise : static_cast<std::size_t>(all.rend() - found) - 1;
+  }
+
+  // The processes that a process's beats come to, or come from, itself included.
+  std::vector<std::uint8_t> reached(std::size_t from, bool forward) const {
+    std::vector<std::uint8_t> found(runners_.size(), 0);
+    std::vector<std::size_t> open{from};
+    found[from] = 1;
+    while (!open.empty()) {
+      const std::size_t index = open.back();
+      open.pop_back();
+      for (const std::size_t place : runners_[index].ends) {
+        const std::size_t other = ends_[place].other->process;
+        if (ends_[place].writes != forward || found[other]) continue;
+        found[other] = 1;
+        open.push_back(other);
+      }
+    }
+    return found;
+  }
 
   void forget(Runner& runner) {
     for (const std::size_t place : runner.ends) {
