@@ -174,7 +174,10 @@ def core() -> ctypes.CDLL:
         "hwflow_steady_new": (state, [*network, size, size]),
         "hwflow_steady_delete": (None, [state]),
         "hwflow_steady_settle": (ctypes.c_int32, [state, *[numbers] * 3]),
-        "hwflow_steady_change": (ctypes.c_int32, [state, *[numbers] * 2, *[size] * 2, *[numbers] * 2]),
+        "hwflow_steady_change": (
+            ctypes.c_int32,
+            [state, *[numbers] * 2, *[size] * 2, *[numbers] * 2],
+        ),
         "hwflow_steady_fill": (ctypes.c_int32, [state, numbers]),
     }
     for name, (result, arguments) in signatures.items():

@@ -132,9 +132,7 @@ def prove(graph: StreamGraph, streams: Sequence[str] | None = None) -> tuple[Dep
             continue
         less = steady.probe({name: depth - 1})
         proofs.append(
-            DepthProof(
-                name, depth, verdict.interval_cycles, less.interval_cycles, less.deadlock
-            )
+            DepthProof(name, depth, verdict.interval_cycles, less.interval_cycles, less.deadlock)
         )
     return tuple(proofs)
 

@@ -9,7 +9,8 @@ namespace hwflow {
 namespace {
 
 constexpr int kReturns = 3;
-constexpr int kMostPasses = 512;
+constexpr int kMostPasses = 1024;
+constexpr int kMostSpans = 16;  // that are compared before they become longer
 
 // One end of a stream. `now` and `before` hold when each beat moves in a frame, and in the frame
 // before; a process that stands still, because nothing holds it up, has no `before`.
@@ -22,7 +23,7 @@ struct End {
   bool writes = false;
   const End* other = nullptr;  // of the same stream
   std::int64_t done = 0;       // beats of the frame that is being worked out
-  std::vector<Time> now, before, kept;
+  std::vector<Time> now, before, kept, span;
   std::vector<std::uint8_t> grew_most;  // by beat: whether it did in the frame before
 
   const Time* last_frame() const { return before.empty() ? now.data() : before.data(); }
@@ -190,7 +191,7 @@ class Steady final : public SteadyState {
   void forget(Runner& runner) {
     for (const std::size_t place : runner.ends) {
       End<Time>& end = ends_[place];
-      for (auto* times : {&end.before, &end.kept}) std::vector<Time>().swap(*times);
+      for (auto* times : {&end.before, &end.kept, &end.span}) std::vector<Time>().swap(*times);
       std::vector<std::uint8_t>().swap(end.grew_most);
     }
     runner.active = runner.touched = false;
@@ -199,31 +200,51 @@ class Steady final : public SteadyState {
 
   // Works out one frame after the other until it is known what becomes of the depths.
   SteadyResult iterate() {
-    std::int64_t previous_most = -1;  // if the frame before held nobody up who was not active
+    Pace pace;
     for (int pass = 0; pass < kMostPasses; ++pass) {
-      if (std::none_of(runners_.begin(), runners_.end(), [](auto& r) { return r.active; })) {
-        return {};
-      }
       SteadyResult result;
       if (!work_out(result)) return result;
       if (too_late()) break;
       if (!goes_on()) {
         if (!hold_up()) return {};
-        previous_most = -1;
+        pace = {};
         continue;
       }
-      const std::int64_t most = grown();
-      const bool again = mark(most) && most == previous_most;
-      if (again) {
-        result.steadiness = Steadiness::slows;
-        result.excess = most;
-        return result;
-      }
-      previous_most = most;
+      if (grows_for_ever(pace, result)) return result;
     }
     SteadyResult result;
     result.steadiness = Steadiness::unsettled;
     return result;
+  }
+
+  // How frames are compared: each with that `frames` before; what is the same in two such spans is
+  // so for ever. A delay may take several frames to come back, so spans become longer.
+  struct Pace {
+    int frames = 1;
+    int passes = 0;          // of this span
+    int spans = 0;           // of this length
+    std::int64_t most = -1;  // that a beat grew in the span before
+  };
+
+  bool grows_for_ever(Pace& pace, SteadyResult& result) {
+    if (++pace.passes < pace.frames) return false;
+    pace.passes = 0;
+    const std::int64_t most = grown(pace.frames > 1);
+    if (mark(most, pace.frames > 1) && most > 0 && most == pace.most) {
+      result.steadiness = Steadiness::slows;
+      result.excess = (most + pace.frames - 1) / pace.frames;
+      return true;
+    }
+    pace.most = most;
+    if (++pace.spans > kMostSpans) {
+      const int next = pace.frames == 1 ? 2 : pace.frames == 2 ? 6 : pace.frames == 6 ? 12 : 60;
+      pace = {next, 0, 0, -1};
+    }
+    if (pace.frames == 1) return false;
+    for (End<Time>& end : ends_) {
+      if (runners_[end.process].active) end.span = end.now;
+    }
+    return false;
   }
 
   // The next frame of the active processes; false if they wait for one another.
@@ -374,14 +395,16 @@ class Steady final : public SteadyState {
     return true;
   }
 
-  // The cycles by which the beats of active processes came later than a frame before, at the most.
-  std::int64_t grown() const {
+  // The cycles by which the beats of active processes came later than in the frame before, or than
+  // before the span, at the most.
+  std::int64_t grown(bool in_span) const {
     std::int64_t most = 0;
     for (const End<Time>& end : ends_) {
       if (!runners_[end.process].active) continue;
+      const Time* before = in_span ? end.span.data() : end.before.data();
       Time here = 0;
       for (std::size_t beat = 0; beat < end.now.size(); ++beat) {
-        here = std::max<Time>(here, end.now[beat] - end.before[beat]);
+        here = std::max<Time>(here, end.now[beat] - before[beat]);
       }
       most = std::max<std::int64_t>(most, here);
     }
@@ -396,15 +419,16 @@ class Steady final : public SteadyState {
   }
 
   // Marks the beats that grew most; whether all that were marked are marked again.
-  bool mark(std::int64_t most) {
+  bool mark(std::int64_t most, bool in_span) {
     bool again = true;
     for (End<Time>& end : ends_) {
       if (!runners_[end.process].active) continue;
       const auto growth = static_cast<Time>(most);
+      const Time* before = in_span ? end.span.data() : end.before.data();
       end.grew_most.resize(end.now.size(), 0);
       std::uint8_t lost = 0;
       for (std::size_t beat = 0; beat < end.now.size(); ++beat) {
-        const std::uint8_t grew = end.now[beat] - end.before[beat] == growth;
+        const std::uint8_t grew = end.now[beat] - before[beat] == growth;
         lost |= end.grew_most[beat] & static_cast<std::uint8_t>(grew ^ 1);
         end.grew_most[beat] = grew;
       }

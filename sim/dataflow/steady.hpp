@@ -19,7 +19,7 @@ enum class Steadiness : std::int32_t {
 
 struct SteadyResult {
   Steadiness steadiness = Steadiness::keeps;
-  std::int64_t excess = 0;              // cycles a frame beyond the interval at the least
+  std::int64_t excess = 0;  // cycles a frame beyond the interval, at the least and rounded up
   std::vector<std::int64_t> waits_for;  // by process: the stream it waits for, or -1, if it blocks
 };
 

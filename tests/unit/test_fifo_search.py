@@ -69,9 +69,7 @@ def test_depths_do_for_ever_what_one_frame_shows(graph: StreamGraph, data: st.Da
 
 @settings(max_examples=60)
 @given(plans(), st.data())
-def test_a_change_tells_the_same_as_beginning_anew(
-    graph: StreamGraph, data: st.DataObject
-) -> None:
+def test_a_change_tells_the_same_as_beginning_anew(graph: StreamGraph, data: st.DataObject) -> None:
     depths = {name: 2 * stream.beats for name, stream in graph.streams.items()}
     found = state(graph, depths)
     assert found.verdict.interval_cycles == found.interval
@@ -154,7 +152,7 @@ def test_depths_that_slow_are_proved_against_their_own_interval() -> None:
 
 def test_a_graph_that_blocks_has_no_proofs() -> None:
     graph = plan(bypass())
-    shallow = {name: 1 for name in graph.streams}
+    shallow = dict.fromkeys(graph.streams, 1)
     assert Simulator(graph).run(shallow).deadlock
     verdict = state(graph, shallow).verdict
     assert verdict.interval_cycles == 0
@@ -178,7 +176,7 @@ def test_long_intervals_are_counted_as_short_ones() -> None:
     for interval in (network.least_interval, 1 << 23, 1 << 25, 1 << 40):
         found = Steady(network, interval, depths)
         assert found.verdict == steady.Verdict(interval)
-        assert found.probe({name: 16 for name in graph.streams}).interval_cycles == interval
+        assert found.probe(dict.fromkeys(graph.streams, 16)).interval_cycles == interval
 
 
 def test_want_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,4 +188,4 @@ def test_want_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steady, "core", lambda: Poor)
     graph = plan(fire())
     with pytest.raises(ToolError, match="out of memory"):
-        state(graph, {name: 2 for name in graph.streams})
+        state(graph, dict.fromkeys(graph.streams, 2))
