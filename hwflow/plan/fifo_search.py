@@ -36,8 +36,8 @@ class DepthProof:
         stream: its name.
         depth: beats.
         interval_cycles: in the long run with this depth.
-        less_interval_cycles: what a frame then takes at the least with one beat less (if the network
-            does not block in the end); 0 if it was found to block.
+        less_interval_cycles: what a frame takes at the least, on average and rounded up, with one
+            beat less (if the network does not block in the end); 0 if it was found to block.
         less_deadlock: the streams of the deadlock with one beat less, if one was found.
     """
 
