@@ -23,6 +23,10 @@ from hwflow.plan.streams import Stream, StreamGraph
 UNLIMITED_BEATS = 1 << 16
 """Depth of a FIFO that is not to fill up, unless two frames are shorter."""
 
+FRAMES_HELD = (0, 2, 4, 8, 16)
+"""Frames that FIFOs may hold that are not to fill up, one trial after the other; 0 stands for two
+frames or `UNLIMITED_BEATS`, what is less, and is enough for most."""
+
 STEP_BEATS = 16
 """What depths are multiples of above a straight pipeline's, unless sought to the beat: a shift
 register or a block RAM holds them at the cost of the exact number."""
@@ -94,6 +98,10 @@ def sized(graph: StreamGraph, *, exact: bool = False) -> StreamGraph:
 def built_depth(least: int) -> int:
     """The depth that is built where at least so many beats are needed."""
     return -(-least // STEP_BEATS) * STEP_BEATS
+
+
+def _beats_held(stream: Stream, frames: int) -> int:
+    return frames * stream.beats if frames else min(2 * stream.beats, UNLIMITED_BEATS)
 
 
 def _straight(stream: Stream) -> int:
@@ -193,9 +201,9 @@ class _Search:
             the branches.
         """
         streams = self.graph.streams
-        for most in (UNLIMITED_BEATS, 2 * max(stream.beats for stream in streams.values())):
+        for frames in FRAMES_HELD:
             self.depths = {
-                name: max(self.base[name], built_depth(min(2 * stream.beats, most)))
+                name: max(self.base[name], built_depth(_beats_held(stream, frames)))
                 for name, stream in streams.items()
             }
             self.steady = Steady(self.network, self.target, self.depths)
@@ -203,8 +211,9 @@ class _Search:
                 break
         else:
             raise HwflowError(
-                f"{self.graph.name}: streams that never fill up do not keep the longest period, "
-                f"{self.target} cycles: {self.steady.verdict}; this contradicts the schedules"
+                f"{self.graph.name}: streams that hold {FRAMES_HELD[-1]} frames do not keep the "
+                f"longest period, {self.target} cycles: {self.steady.verdict}; this contradicts "
+                f"the schedules"
             )
         branches = {n for p in self.graph.processes if len(p.outputs) > 1 for n in p.outputs}
         self.fill([name for name in streams if name not in branches])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hwflow.errors import ToolError
 from hwflow.integer_graph import IntegerGraph
-from hwflow.plan import steady
+from hwflow.plan import fifo_search, steady
 from hwflow.plan.dataflow import Dataflow, Simulator, simulate
 from hwflow.plan.dataflow_core import network_of
 from hwflow.plan.fifo_search import STEP_BEATS, built_depth, joins, prove, sized
@@ -135,6 +135,13 @@ def test_built_depths_are_multiples_that_hold_the_least() -> None:
         assert stream.depth % STEP_BEATS == 0 or stream.depth == max(2, min(16, stream.beats))
         assert built_depth(least.streams[name].depth) % STEP_BEATS == 0
     assert [built_depth(beats) for beats in (1, 16, 17, 32)] == [16, 16, 32, 32]
+
+
+def test_streams_may_hold_frames_where_ways_differ_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = plan(bypass(10, 4), 4_000)
+    wanted = sized(graph)
+    monkeypatch.setattr(fifo_search, "UNLIMITED_BEATS", 1)  # not enough at the first trial
+    assert sized(graph).stream_bits == wanted.stream_bits
 
 
 def test_depths_that_slow_are_proved_against_their_own_interval() -> None:
