@@ -3,9 +3,9 @@
 No depths make the interval between frames shorter than the longest period of a process. With FIFOs
 that never fill up, and input that comes in that interval, every process keeps to it; the greatest
 fills are then depths that neither block nor slow. From there each stream is made shallower as far
-as the simulated interval stays the same: wide streams first, the branches of a fork last, so that
-what must wait waits where it is narrow. A deeper FIFO never slows a network of processes with fixed
-orders, so a depth that could not be reduced then cannot be reduced in the end either.
+as the interval stays the same: wide streams first, the branches of a fork last, so that what must
+wait waits where it is narrow. A deeper FIFO never slows a network of processes with fixed orders,
+so a depth that could not be reduced then cannot be reduced in the end either.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hwflow.errors import HwflowError
-from hwflow.plan.dataflow import FEWEST_FRAMES, Simulator
+from hwflow.plan.dataflow_core import network_of
 from hwflow.plan.fifo import STRAIGHT_DEPTH
-from hwflow.plan.streams import StreamGraph
+from hwflow.plan.steady import Steady, Verdict
+from hwflow.plan.streams import Stream, StreamGraph
 
 UNLIMITED_BEATS = 1 << 16
-"""Depth of a FIFO that is not to fill up, unless a frame is shorter."""
+"""Depth of a FIFO that is not to fill up, unless two frames are shorter."""
+
+FRAMES_HELD = (0, 2, 4, 8, 16)
+"""Frames that FIFOs may hold that are not to fill up, one trial after the other; 0 stands for two
+frames or `UNLIMITED_BEATS`, what is less, and is enough for most."""
 
 STEP_BEATS = 16
 """What depths are multiples of above a straight pipeline's, unless sought to the beat: a shift
@@ -34,9 +39,10 @@ class DepthProof:
     Attributes:
         stream: its name.
         depth: beats.
-        interval_cycles: with this depth.
-        less_interval_cycles: with one beat less; 0 if it blocks.
-        less_deadlock: the streams of the deadlock with one beat less.
+        interval_cycles: in the long run with this depth.
+        less_interval_cycles: what a frame takes at the least, on average and rounded up, with one
+            beat less (if the network does not block in the end); 0 if it was found to block.
+        less_deadlock: the streams of the deadlock with one beat less, if one was found.
     """
 
     stream: str
@@ -48,18 +54,18 @@ class DepthProof:
     @property
     def is_least(self) -> bool:
         """Whether one beat less blocks or slows."""
-        return bool(self.less_deadlock) or self.less_interval_cycles != self.interval_cycles
+        return bool(self.less_deadlock) or self.less_interval_cycles > self.interval_cycles
 
     def __str__(self) -> str:
         if self.less_deadlock:
             less = "blocks"
         elif self.is_least:
-            less = f"takes {self.less_interval_cycles} cycles a frame"
+            less = f"takes {self.less_interval_cycles} cycles a frame or more"
         else:
             less = "is enough too"
         return (
             f"{self.stream}: {self.depth} beats, {self.interval_cycles} cycles a frame; "
-            f"{self.depth - 1} {less}"
+            f"{self.depth - 1} {less}; built with {built_depth(self.depth)}"
         )
 
 
@@ -68,7 +74,8 @@ def sized(graph: StreamGraph, *, exact: bool = False) -> StreamGraph:
 
     Args:
         graph: with or without depths.
-        exact: to the beat; else above a straight pipeline's depth in steps of `STEP_BEATS`.
+        exact: to the beat where joins depend on it (`joins`), below a straight pipeline's depth
+            too; all others above that depth in steps of `STEP_BEATS`.
 
     Raises:
         DesignError: for a kernel without a schedule.
@@ -76,14 +83,30 @@ def sized(graph: StreamGraph, *, exact: bool = False) -> StreamGraph:
     """
     if not graph.processes:
         return graph
-    search = _Search(graph, exact)
-    depths = search.run()
+    depths = _Search(graph, exact).run()
     streams = dict(graph.streams)
     for name, stream in graph.streams.items():
-        depth = depths[name]
-        reason = _reason(graph, name) if depth > search.base[name] else "straight pipeline"
-        streams[name] = dataclasses.replace(stream, depth=depth, reason=reason)
+        deep = depths[name] > _straight(stream)
+        streams[name] = dataclasses.replace(
+            stream,
+            depth=depths[name],
+            reason=_reason(graph, name) if deep else "straight pipeline",
+        )
     return dataclasses.replace(graph, streams=streams)
+
+
+def built_depth(least: int) -> int:
+    """The depth that is built where at least so many beats are needed."""
+    return -(-least // STEP_BEATS) * STEP_BEATS
+
+
+def _beats_held(stream: Stream, frames: int) -> int:
+    return frames * stream.beats if frames else min(2 * stream.beats, UNLIMITED_BEATS)
+
+
+def _straight(stream: Stream) -> int:
+    """Depth of a FIFO in a straight pipeline."""
+    return max(2, min(STRAIGHT_DEPTH, stream.beats))
 
 
 def joins(graph: StreamGraph) -> tuple[str, ...]:
@@ -94,24 +117,46 @@ def joins(graph: StreamGraph) -> tuple[str, ...]:
 
 
 def prove(graph: StreamGraph, streams: Sequence[str] | None = None) -> tuple[DepthProof, ...]:
-    """Simulates with the graph's depths, and with one beat less for each of some streams.
+    """What the graph's depths keep to, and what one beat less of each of some streams does.
 
     Args:
         graph: with depths.
         streams: which; by default those that joins depend on.
+
+    Returns:
+        A proof for each of these streams that holds more than one beat; none if the graph blocks.
+
+    Raises:
+        DesignError: for a kernel without a schedule.
+        ToolError: if the compiled core is missing.
     """
-    simulator = Simulator(graph)
-    result = simulator.run()
+    steady, verdict = settled(graph)
+    if verdict.deadlock:
+        return ()
     proofs = []
     for name in joins(graph) if streams is None else streams:
         depth = graph.streams[name].depth
         if depth == 1:
             continue
-        less = simulator.run({name: depth - 1})
+        less = steady.probe({name: depth - 1})
         proofs.append(
-            DepthProof(name, depth, result.interval_cycles, less.interval_cycles, less.deadlock)
+            DepthProof(name, depth, verdict.interval_cycles, less.interval_cycles, less.deadlock)
         )
     return tuple(proofs)
+
+
+def settled(graph: StreamGraph) -> tuple[Steady, Verdict]:
+    """A graph held to the interval that its depths keep in the long run."""
+    network = network_of(graph)
+    depths = {name: stream.depth for name, stream in graph.streams.items()}
+    interval = network.least_interval
+    while True:
+        steady = Steady(network, interval, depths)
+        verdict = steady.verdict
+        if verdict.deadlock or verdict.interval_cycles == interval:
+            return steady, verdict
+        # a frame takes at least so long
+        interval = max(verdict.interval_cycles, interval + 1)
 
 
 def _reason(graph: StreamGraph, name: str) -> str:
@@ -128,91 +173,128 @@ def _reason(graph: StreamGraph, name: str) -> str:
 class _Search:
     def __init__(self, graph: StreamGraph, exact: bool) -> None:
         self.graph = graph
-        self.exact = exact
-        self.simulator = Simulator(graph)
-        self.target = self.simulator.least_interval
-        self.base = {
-            name: max(2, min(STRAIGHT_DEPTH, stream.beats))
-            for name, stream in graph.streams.items()
-        }
+        self.to_the_beat = joins(graph) if exact else ()
+        self.network = network_of(graph)
+        self.target = self.network.least_interval
+        self.base = {name: _straight(stream) for name, stream in graph.streams.items()}
         self.depths = dict(self.base)
 
     def run(self) -> Mapping[str, int]:
-        if self.keeps({}):
-            narrow: list[str] = []
-            wide: list[str] = []
-        else:
-            wide, narrow = self.start()
-        self.reduce(wide)
-        if narrow:
+        self.steady = Steady(self.network, self.target, self.base)
+        if self.steady.verdict.interval_cycles != self.target:
+            wide, branches = self.start()
+            self.reduce(wide)
             # what the branches hold now is enough for them
-            fill = self.simulator.run(self.depths).fill
-            self.depths.update({n: max(self.base[n], fill[n]) for n in narrow})
-        for name in narrow:
-            self.reduce([name])
-        if self.exact:  # below a straight pipeline's depth too, where joins depend on it
-            for name in joins(self.graph):
-                if self.depths[name] == self.base[name]:
-                    self.least(name, 0, self.base[name])
+            self.fill(branches)
+            for name in branches:
+                self.reduce([name])
+        for name in self.to_the_beat:  # below a straight pipeline's depth too
+            if self.depths[name] == self.base[name]:
+                self.least(name, 0)
         return self.depths
 
     def start(self) -> tuple[list[str], list[str]]:
-        """Sets depths that are enough; returns the streams deeper than the base: straight and
-        joining ones, the widest fills first, and branches.
+        """Takes depths that are enough.
+
+        Returns:
+            The streams deeper than the base, the widest first, without the branches of forks; and
+            the branches.
         """
-        most = {name: min(s.beats, UNLIMITED_BEATS) for name, s in self.graph.streams.items()}
-        result = Simulator(self.graph, input_interval=self.target).run(most)
-        if result.interval_cycles != self.target:
-            most = {name: 2 * stream.beats for name, stream in self.graph.streams.items()}
-            result = Simulator(self.graph, input_interval=self.target).run(most)
-            if result.interval_cycles != self.target:
-                raise HwflowError(
-                    f"{self.graph.name}: streams that never fill up give an interval of "
-                    f"{result.interval_cycles} cycles, but the longest period is {self.target}; "
-                    f"this contradicts the schedules"
-                )
-        self.depths = {name: max(self.base[name], result.fill[name]) for name in most}
+        streams = self.graph.streams
+        for frames in FRAMES_HELD:
+            self.depths = {
+                name: max(self.base[name], built_depth(_beats_held(stream, frames)))
+                for name, stream in streams.items()
+            }
+            self.steady = Steady(self.network, self.target, self.depths)
+            if self.steady.verdict.interval_cycles == self.target:
+                break
+        else:
+            raise HwflowError(
+                f"{self.graph.name}: streams that hold {FRAMES_HELD[-1]} frames do not keep the "
+                f"longest period, {self.target} cycles: {self.steady.verdict}; this contradicts "
+                f"the schedules"
+            )
         branches = {n for p in self.graph.processes if len(p.outputs) > 1 for n in p.outputs}
-        deep = [name for name in most if self.depths[name] > self.base[name]]
-        wide = sorted((n for n in deep if n not in branches), key=self.bits, reverse=True)
-        for name in branches:
-            self.depths[name] = most[name]
-        narrow = [name for name in most if name in branches]
-        return wide, sorted(narrow, key=self.bits, reverse=True)
+        self.fill([name for name in streams if name not in branches])
+        deep = [name for name in streams if self.depths[name] > self.base[name]]
+        deep.sort(key=self.bits, reverse=True)
+        return [n for n in deep if n not in branches], [n for n in deep if n in branches]
 
     def bits(self, name: str) -> int:
         return self.depths[name] * self.graph.streams[name].width_bits
 
+    def fill(self, names: Sequence[str]) -> None:
+        """Makes streams as shallow as nothing need change for."""
+        fill = self.steady.fill()
+        for name in set(names).difference(self.to_the_beat):
+            fill[name] = built_depth(fill[name])
+        self.keeps({n: min(self.depths[n], max(self.base[n], fill[n])) for n in names})
+
     def keeps(self, change: Mapping[str, int]) -> bool:
-        """Whether the interval stays the shortest with some depths changed."""
-        result = self.simulator.run({**self.depths, **change}, FEWEST_FRAMES)
-        return result.interval_cycles == self.target
+        """Makes streams shallower if the interval stays the shortest."""
+        return self.change(change) == 0
+
+    def change(self, change: Mapping[str, int]) -> int | None:
+        """The same.
+
+        Returns:
+            The cycles by which a frame would take longer; nothing if that is not known.
+        """
+        verdict = self.steady.change(change)
+        if verdict.interval_cycles == 0:
+            return None
+        if verdict.interval_cycles == self.target:
+            self.depths.update(change)
+        return verdict.interval_cycles - self.target
 
     def reduce(self, names: Sequence[str]) -> None:
         """Brings streams to the base depth, all at once if possible, else half by half."""
         names = [name for name in names if self.depths[name] > self.base[name]]
         if not names:
             return
-        change = {name: self.base[name] for name in names}
-        if self.keeps(change):
-            self.depths.update(change)
-        elif len(names) > 1:
+        excess = self.change({name: self.base[name] for name in names})
+        if excess == 0:
+            return
+        if len(names) > 1:
             half = (len(names) + 1) // 2
             self.reduce(names[half:])
             self.reduce(names[:half])
         else:
-            self.least(names[0], self.base[names[0]], self.depths[names[0]])
+            self.least(names[0], self.base[names[0]], excess)
 
-    def least(self, name: str, too_few: int, enough: int) -> None:
-        """Finds by bisection the least depth between one that is too few and one that is enough."""
-        step = 1 if self.exact else STEP_BEATS
-        low, high = too_few // step, -(-enough // step)
-        if high * step > enough:
-            self.depths[name] = enough
+    def least(self, name: str, too_few: int, excess: int | None = None) -> None:
+        """Finds the least depth.
+
+        One step less than what the stream holds now is often too few. Else the search goes up, for
+        a depth that is too few is soon found out: the interval falls with the depth, less and less,
+        and a line through two points reaches the interval wanted no later than the interval does.
+        Every third depth tried is half way.
+
+        Args:
+            name: of the stream.
+            too_few: a depth that is.
+            excess: the cycles by which a frame then takes longer, if known.
+        """
+        step = 1 if name in self.to_the_beat else STEP_BEATS
+        low, high = too_few // step, -(-min(self.depths[name], self.steady.fill()[name]) // step)
+        if high * step < self.depths[name]:
+            self.keeps({name: high * step})
+        points = [] if excess is None else [(low, excess)]
+        tried = 0
         while high - low > 1:
             middle = (low + high) // 2
-            if self.keeps({name: middle * step}):
+            if tried == 0:
+                middle = high - 1
+            elif tried % 3 and points:
+                steps, excess = points[-1]
+                before, more = points[-2] if len(points) > 1 else (steps, excess)
+                nearer = excess * (steps - before) // (more - excess) if more > excess else 1
+                middle = min(max(low + 1, steps + nearer), high - 1)
+            found = self.change({name: middle * step})
+            tried += 1
+            if found == 0:
                 high = middle
             else:
                 low = middle
-        self.depths[name] = min(high * step, enough) if self.exact else high * step
+                points += [] if found is None else [(middle, found)]

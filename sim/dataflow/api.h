@@ -28,6 +28,23 @@ HWFLOW_API int32_t hwflow_dataflow(const int64_t* periods, int64_t processes,
                                    int64_t* fill, int64_t* waits_for, int64_t* finished,
                                    int64_t* figures);
 
+/* A network held to an interval; see steady.hpp. Null for want of memory. */
+typedef struct hwflow_steady hwflow_steady;
+HWFLOW_API hwflow_steady* hwflow_steady_new(const int64_t* periods, int64_t processes,
+                                            const hwflow_port* ports, int64_t port_count,
+                                            int64_t streams, int64_t interval);
+HWFLOW_API void hwflow_steady_delete(hwflow_steady* state);
+
+/* Both return a `Steadiness`, or -1 for want of memory, after which the state is of no use.
+ * excess: one number. waits_for: by process, a stream or -1. */
+HWFLOW_API int32_t hwflow_steady_settle(hwflow_steady* state, const int64_t* depths,
+                                        int64_t* excess, int64_t* waits_for);
+HWFLOW_API int32_t hwflow_steady_change(hwflow_steady* state, const int64_t* streams,
+                                        const int64_t* depths, int64_t count,
+                                        int64_t only_tried, int64_t* excess, int64_t* waits_for);
+/* fill: by stream. Returns 0, or -1 for want of memory. */
+HWFLOW_API int32_t hwflow_steady_fill(const hwflow_steady* state, int64_t* fill);
+
 #ifdef __cplusplus
 }
 #endif

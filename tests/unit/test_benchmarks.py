@@ -18,11 +18,13 @@ from benchmarks import (
     network,
     ours,
     stock,
+    streams,
     table,
 )
 from benchmarks.measure import Options, Stage, WorkerRun
 from hwflow.errors import DesignError, ToolError
 from tests.support.benchmark_worker import BURNT_SECONDS, HELD_BYTES
+from tests.support.plan_graphs import Builder
 
 WORKER = "tests.support.benchmark_worker"
 DOCUMENT = f"Head.\n\n{table.BEGIN}\nold figures\n{table.END}\n\nTail.\n"
@@ -290,6 +292,30 @@ def test_figures_of_another_machine_are_dropped():
     kept = {"a": 1, "machine": {"cores": 4}}
     assert command.merged(kept, {"b": 2}, {"cores": 2}) == {"b": 2, "machine": {"cores": 2}}
     assert command.merged(kept, {"b": 2}, {"cores": 4}) == {"a": 1, "b": 2, "machine": {"cores": 4}}
+
+
+def test_figures_that_are_not_timed_stand_beside_those_of_another_machine(tmp_path, benchmarks_of):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"a": 1, "machine": {"cores": 400}}))
+    benchmarks_of(streams=lambda options: {"stream_memory": {"x": 2}}, b=lambda options: {"b": 3})
+    assert command.main(["streams", "--output", str(path)]) == 0
+    kept = {"a": 1, "stream_memory": {"x": 2}, "machine": {"cores": 400}}
+    assert json.loads(path.read_text()) == kept
+    assert command.main(["b", "--output", str(path)]) == 0
+    assert json.loads(path.read_text()) == {"b": 3, "machine": measure.machine()}
+
+
+def test_stock_holds_a_whole_feature_map_for_each_layer():
+    """Padding, sums, activation, and a clone for each of two readers."""
+    build = Builder((4, 5, 6))
+    one = build.convolution("image", "conv", 3, (3, 3), padding=(1, 1, 1, 1))
+    graph = build.build(build.add([one, one], "add"))
+    width = {name: tensor.format.width for name, tensor in graph.tensors.items()}
+    image, padded, made = 4 * 5 * 6 * 8, 6 * 7 * 6 * 8, 4 * 5 * 3
+    sums = made * width["conv"]
+    activation = 3 * made * width["conv_relu"]  # its own FIFO, and one for each of its readers
+    total = image + padded + sums + activation + made * width["add"] + made * width["add_relu"]
+    assert streams.stock_bits(graph) == total
 
 
 def test_a_quick_run_keeps_nothing(monkeypatch, tmp_path, benchmarks_of):
