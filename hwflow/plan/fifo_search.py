@@ -40,7 +40,7 @@ class DepthProof:
         stream: its name.
         depth: beats.
         interval_cycles: in the long run with this depth.
-        less_interval_cycles: what a frame takes at the least, on average and rounded up, with one
+        less_interval_cycles: about what a frame takes, more than the interval if it slows, with one
             beat less (if the network does not block in the end); 0 if it was found to block.
         less_deadlock: the streams of the deadlock with one beat less, if one was found.
     """
@@ -60,7 +60,7 @@ class DepthProof:
         if self.less_deadlock:
             less = "blocks"
         elif self.is_least:
-            less = f"takes {self.less_interval_cycles} cycles a frame or more"
+            less = f"takes about {self.less_interval_cycles} cycles a frame"
         else:
             less = "is enough too"
         return (
@@ -149,14 +149,24 @@ def settled(graph: StreamGraph) -> tuple[Steady, Verdict]:
     """A graph held to the interval that its depths keep in the long run."""
     network = network_of(graph)
     depths = {name: stream.depth for name, stream in graph.streams.items()}
-    interval = network.least_interval
-    while True:
-        steady = Steady(network, interval, depths)
-        verdict = steady.verdict
-        if verdict.deadlock or verdict.interval_cycles == interval:
-            return steady, verdict
-        # a frame takes at least so long
-        interval = max(verdict.interval_cycles, interval + 1)
+    steady = Steady(network, network.least_interval, depths)
+    too_short = steady.interval - 1
+    while not _ends(steady):  # a frame takes longer, about as long as is said
+        too_short = steady.interval
+        steady = Steady(network, max(steady.verdict.interval_cycles, too_short + 1), depths)
+    found = steady
+    while not found.verdict.deadlock and found.interval - too_short > 1:
+        steady = Steady(network, (too_short + found.interval) // 2, depths)
+        if _ends(steady):
+            found = steady
+        else:
+            too_short = steady.interval
+    return found, found.verdict
+
+
+def _ends(steady: Steady) -> bool:
+    """Whether what was found holds for ever: a deadlock, or the interval wanted."""
+    return bool(steady.verdict.deadlock) or steady.verdict.interval_cycles == steady.interval
 
 
 def _reason(graph: StreamGraph, name: str) -> str:

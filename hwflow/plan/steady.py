@@ -25,8 +25,8 @@ class Verdict:
 
     Attributes:
         interval_cycles: from frame to frame in the long run: the interval wanted if it is kept;
-            else the least that a frame takes on average, rounded up (if nothing blocks in the end);
-            0 if neither is known.
+            else about what a frame takes, which is more (if nothing blocks in the end); 0 if
+            neither is known.
         deadlock: if processes were found to wait for one another, the streams of the cycle, each
             `empty` or `full`.
     """
