@@ -237,7 +237,7 @@ class _Search:
     def fill(self, names: Sequence[str]) -> None:
         """Makes streams as shallow as nothing need change for."""
         fill = self.steady.fill()
-        for name in set(names).difference(self.to_the_beat):
+        for name in names:
             fill[name] = built_depth(fill[name])
         self.keeps({n: min(self.depths[n], max(self.base[n], fill[n])) for n in names})
 
@@ -274,7 +274,29 @@ class _Search:
             self.least(names[0], self.base[names[0]], excess)
 
     def least(self, name: str, too_few: int, excess: int | None = None) -> None:
-        """Finds the least depth.
+        """Finds the least depth, in steps first.
+
+        Args:
+            name: of the stream.
+            too_few: a depth that is.
+            excess: the cycles by which a frame then takes longer, if known.
+        """
+        enough = self.steady.fill()[name]
+        if enough > STEP_BEATS:
+            points = [] if excess is None else [(too_few // STEP_BEATS, excess)]
+            self.approach(name, too_few // STEP_BEATS, built_depth(enough) // STEP_BEATS, points)
+            enough = min(self.depths[name], self.steady.fill()[name])
+            too_few = max(too_few, self.depths[name] - STEP_BEATS)
+        if name not in self.to_the_beat:
+            return
+        self.keeps({name: min(self.depths[name], max(too_few + 1, enough))})
+        while self.depths[name] - too_few > 1:
+            middle = (self.depths[name] + too_few) // 2
+            if not self.keeps({name: middle}):
+                too_few = middle
+
+    def approach(self, name: str, low: int, high: int, points: list[tuple[int, int]]) -> None:
+        """Finds the least depth in steps.
 
         One step less than what the stream holds now is often too few. Else the search goes up, for
         a depth that is too few is soon found out: the interval falls with the depth, less and less,
@@ -283,14 +305,12 @@ class _Search:
 
         Args:
             name: of the stream.
-            too_few: a depth that is.
-            excess: the cycles by which a frame then takes longer, if known.
+            low: too few steps.
+            high: enough.
+            points: of too few steps, the cycles by which a frame then takes longer.
         """
-        step = 1 if name in self.to_the_beat else STEP_BEATS
-        low, high = too_few // step, -(-min(self.depths[name], self.steady.fill()[name]) // step)
-        if high * step < self.depths[name]:
-            self.keeps({name: high * step})
-        points = [] if excess is None else [(low, excess)]
+        if high * STEP_BEATS < self.depths[name]:
+            self.keeps({name: high * STEP_BEATS})
         tried = 0
         while high - low > 1:
             middle = (low + high) // 2
@@ -301,7 +321,7 @@ class _Search:
                 before, more = points[-2] if len(points) > 1 else (steps, excess)
                 nearer = excess * (steps - before) // (more - excess) if more > excess else 1
                 middle = min(max(low + 1, steps + nearer), high - 1)
-            found = self.change({name: middle * step})
+            found = self.change({name: middle * STEP_BEATS})
             tried += 1
             if found == 0:
                 high = middle

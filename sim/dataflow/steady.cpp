@@ -9,8 +9,7 @@ namespace hwflow {
 namespace {
 
 constexpr int kReturns = 3;
-constexpr int kPatience = 8;
-constexpr int kLong = 5;  // frames of all processes
+constexpr int kLong = 3;  // frames of all processes
 constexpr int kMostPasses = 1024;
 constexpr int kMostSpans = 16;  // that are compared before they become longer
 
@@ -38,8 +37,6 @@ struct Runner {
   bool active = false;  // worked out again in this pass
   bool touched = false;  // since the depths changed
   int returns = 0;            // times that it was held up since then
-  int idle = 0;               // times that it was worked out in vain of late
-  int patience = kPatience;   // with that
   bool queued = false, finished = false;
   std::int64_t tick = 0;                // of the next beats
   std::int64_t lateness = 0;            // cycles by which its ticks come after their number
@@ -201,20 +198,27 @@ class Steady final : public SteadyState {
     }
     runner.active = runner.touched = false;
     runner.returns = 0;
-    runner.patience = kPatience;
   }
 
   // Works out one frame after the other until it is known what becomes of the depths.
   SteadyResult iterate() {
     Pace pace;
     std::int64_t worked_out = 0;
-    long_ = false;
+    bool all = false;
     for (int pass = 0; pass < kMostPasses; ++pass) {
       SteadyResult result;
       for (const End<Time>& end : ends_) {
         worked_out += runners_[end.process].active ? end.beats : 0;
       }
-      long_ = worked_out > kLong * beats_;
+      if (!all && worked_out > kLong * beats_) {
+        // a delay that travels far crosses the network in one frame if all are worked out
+        all = true;
+        pace = {};
+        for (Runner& runner : runners_) {
+          runner.active = true;
+          runner.returns = kReturns;
+        }
+      }
       if (!work_out(result)) return result;
       if (too_late()) break;
       if (!goes_on()) {
@@ -462,26 +466,12 @@ class Steady final : public SteadyState {
         held.push_back(to_reader ? to : from);
       }
     }
-    for (Runner& runner : runners_) {
-      if (!runner.active) continue;
-      if (grew(runner)) runner.idle = 0;
-      runner.active = runner.returns >= kReturns && (!long_ || ++runner.idle <= runner.patience);
-      if (runner.active || runner.returns < kReturns) continue;
-      runner.returns = 0;
-      runner.patience *= 2;
-    }
+    for (Runner& runner : runners_) runner.active &= runner.returns >= kReturns;
     for (const std::size_t index : held) {
       runners_[index].active = true;
-      runners_[index].idle = 0;
       ++runners_[index].returns;
     }
     return !held.empty();
-  }
-
-  // Whether some beat of a process came later than in the frame before.
-  bool grew(const Runner& runner) const {
-    return std::any_of(runner.ends.begin(), runner.ends.end(),
-                       [&](std::size_t place) { return ends_[place].now != ends_[place].before; });
   }
 
   // Whether some active process is held up by the frame before, and so comes later in the next.
@@ -553,7 +543,6 @@ class Steady final : public SteadyState {
   std::vector<End<Time>> ends_;  // of each stream the writer's and the reader's
   std::vector<std::int64_t> depths_;
   std::int64_t beats_ = 0;  // of all ends
-  bool long_ = false;       // whether it takes long to find out what becomes of the depths
   bool keeping_ = false;    // what active processes did, to go back to
 };
 

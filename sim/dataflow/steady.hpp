@@ -12,14 +12,14 @@ namespace hwflow {
 // What becomes of depths.
 enum class Steadiness : std::int32_t {
   keeps = 0,     // every frame after the first few takes the interval
-  slows = 1,     // every frame takes longer, by `excess` at the least
+  slows = 1,     // frames take longer, by about `excess`
   blocks = 2,    // processes wait for one another
   unsettled = 3  // neither was shown within the passes allowed
 };
 
 struct SteadyResult {
   Steadiness steadiness = Steadiness::keeps;
-  std::int64_t excess = 0;  // cycles a frame beyond the interval, at the least and rounded up
+  std::int64_t excess = 0;  // cycles a frame beyond the interval, about
   std::vector<std::int64_t> waits_for;  // by process: the stream it waits for, or -1, if it blocks
 };
 
