@@ -33,6 +33,8 @@ struct SteadyResult {
 // later than in the frame before. A beat that is so late waited for a beat that grew as much. If
 // all beats that grew by `most` in one frame do so in the next, then each of them waited for
 // another of them, and the same holds of every frame to come: the interval is longer by `most`.
+// That takes beats to wait for their own frame or the one before. Where a stream holds more than a
+// frame, or frames several apart are compared, it is no proof: `excess` may then be off.
 //
 // With other depths only processes whose beats can no longer move when they did are worked out
 // again; the others stand as they did, which is never too late. If the few keep the interval, those
