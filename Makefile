@@ -9,7 +9,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ENGINE := setup.py $(shell find sim/src sim/include sim/bindings -type f)
+ENGINE := setup.py $(shell find sim/src sim/include sim/bindings sim/dataflow -type f)
 WORKERS ?= auto
 RULE4ML := .venv-rule4ml
 DATA ?= ../shared/data/synthesis
@@ -64,5 +64,5 @@ lock:
 	rm requirements.new
 
 clean:
-	rm -rf $(VENV) $(RULE4ML) build *.egg-info hwflow/simulate/_engine*.so
+	rm -rf $(VENV) $(RULE4ML) build *.egg-info hwflow/simulate/_engine*.so hwflow/plan/_dataflow*.so
 	$(MAKE) -C sim clean

@@ -21,6 +21,7 @@ from hwflow.errors import DesignError, HwflowError, ToolError
 from hwflow.fixed_point import FixedPoint
 from hwflow.integer_graph import IntegerGraph
 from hwflow.simulate.engine_sources import source_digest
+from hwflow.simulate.held_signals import HeldSignals
 
 Keep = Callable[[str], bool] | Iterable[str] | None
 Progress = Callable[[int, int], bool | None]
@@ -135,6 +136,7 @@ class FastEngine:
             inputs: raw integers of every input, shape `(N, H, W, C)`.
             keep: tensors to return besides the outputs: their names, or a function that tells.
             progress: called with the images done and their number; returning False stops the run.
+                What a signal's handler raises stops it too.
 
         Returns:
             Raw integers by tensor name, shape `(N, H, W, C)`: int32 where the tensor's reach fits,
@@ -151,25 +153,27 @@ class FastEngine:
 
         def told(done: int, _: object) -> int:
             try:
+                signals.deliver()
                 return int(progress is not None and progress(done, images) is False)
             except BaseException as error:  # carried across the library, raised below
                 failure.append(error)
                 return 1
 
         message = ctypes.create_string_buffer(_MESSAGE_BYTES)
-        status = self._library.hwflow_run(
-            self._handle,
-            self._described(given),
-            len(given),
-            self._described(results),
-            len(results),
-            images,
-            self._gathers,
-            _PROGRESS(told if progress is not None else 0),
-            None,
-            message,
-            len(message),
-        )
+        with HeldSignals() as signals:
+            status = self._library.hwflow_run(
+                self._handle,
+                self._described(given),
+                len(given),
+                self._described(results),
+                len(results),
+                images,
+                self._gathers,
+                _PROGRESS(told),
+                None,
+                message,
+                len(message),
+            )
         if failure:
             raise failure[0]
         _check(status, message)

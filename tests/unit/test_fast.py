@@ -7,6 +7,8 @@ import gc
 import json
 import os
 import shutil
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,65 @@ def test_progress_counts_the_images_and_can_stop(threads: int, count: int) -> No
         engine.predict({"x": images(200)}, progress=interrupted)
     x = images(count)
     np.testing.assert_array_equal(engine.predict({"x": x})["y"], graph.evaluate({"x": x})["y"])
+
+
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_library_runs_stops_it(
+    number: signal.Signals, watched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal finds no line of Python but the first of the function that the library calls."""
+
+    class TerminatedError(Exception):
+        pass
+
+    def handler(number: int, frame: object) -> None:
+        raise TerminatedError
+
+    engine = FastEngine(small_graph(), 1)
+    run, calls = engine._library.hwflow_run, []
+
+    def interrupted(*arguments: object) -> int:
+        signal.raise_signal(number)
+        return int(run(*arguments))
+
+    monkeypatch.setattr(engine._library, "hwflow_run", interrupted)
+    before = signal.signal(number, handler)
+    try:
+        with pytest.raises(TerminatedError):
+            engine.predict({"x": images(200)}, progress=calls.append if watched else None)
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+    assert not calls
+
+
+@pytest.mark.parametrize("progress", [None, lambda done, total: None])
+def test_an_interrupt_stops_a_long_run_at_once(progress: object) -> None:
+    engine, x = FastEngine(small_graph(), 1), images(4000)
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT))
+
+    def predict_for_ever() -> None:
+        timer.start()
+        while True:
+            engine.predict({"x": x}, progress=progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_for_ever()
+    timer.join()
+
+
+def test_a_handler_that_raises_nothing_lets_the_run_go_on() -> None:
+    engine, x, seen = FastEngine(small_graph()), images(3), []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        result = engine.predict({"x": x}, progress=lambda *state: signal.raise_signal(2))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert set(seen) == {signal.SIGINT}
+    np.testing.assert_array_equal(result["y"], small_graph().evaluate({"x": x})["y"])
 
 
 @pytest.mark.parametrize("threads", [1, 2])

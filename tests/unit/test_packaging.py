@@ -83,11 +83,11 @@ import hwflow
 from hwflow.fixed_point import FixedPoint
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D, Input
-from hwflow.plan import dataflow
+from hwflow.plan.dataflow_core import core
 from hwflow.simulate.fast import FastEngine
 
 assert Path(hwflow.__file__).is_relative_to(sys.prefix), hwflow.__file__
-dataflow._core()
+core()
 graph = IntegerGraph.build(
     "g",
     [
