@@ -179,6 +179,7 @@ def core() -> ctypes.CDLL:
             [state, *[numbers] * 2, *[size] * 2, *[numbers] * 2],
         ),
         "hwflow_steady_fill": (ctypes.c_int32, [state, numbers]),
+        "hwflow_steady_follow": (ctypes.c_int32, [state, state]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from hwflow.errors import HwflowError
 from hwflow.plan.dataflow_core import network_of
+from hwflow.plan.depth_trials import DepthTrials
 from hwflow.plan.fifo import STRAIGHT_DEPTH
 from hwflow.plan.steady import Steady, Verdict
 from hwflow.plan.streams import Stream, StreamGraph
@@ -40,8 +41,8 @@ class DepthProof:
         stream: its name.
         depth: beats.
         interval_cycles: in the long run with this depth.
-        less_interval_cycles: about what a frame takes, more than the interval if it slows, with one
-            beat less (if the network does not block in the end); 0 if it was found to block.
+        less_interval_cycles: with one beat less, the least that a frame takes: more than the
+            interval if it slows (it may also block in the end); 0 if it was found to block.
         less_deadlock: the streams of the deadlock with one beat less, if one was found.
     """
 
@@ -60,7 +61,7 @@ class DepthProof:
         if self.less_deadlock:
             less = "blocks"
         elif self.is_least:
-            less = f"takes about {self.less_interval_cycles} cycles a frame"
+            less = f"takes at least {self.less_interval_cycles} cycles a frame"
         else:
             less = "is enough too"
         return (
@@ -130,38 +131,29 @@ def prove(graph: StreamGraph, streams: Sequence[str] | None = None) -> tuple[Dep
         DesignError: for a kernel without a schedule.
         ToolError: if the compiled core is missing.
     """
-    steady, verdict = settled(graph)
-    if verdict.deadlock:
+    steady = settled(graph)
+    if steady.verdict.deadlock:
         return ()
-    proofs = []
-    for name in joins(graph) if streams is None else streams:
-        depth = graph.streams[name].depth
-        if depth == 1:
-            continue
-        less = steady.probe({name: depth - 1})
-        proofs.append(
-            DepthProof(name, depth, verdict.interval_cycles, less.interval_cycles, less.deadlock)
-        )
-    return tuple(proofs)
+    chosen = joins(graph) if streams is None else streams
+    names = [name for name in chosen if graph.streams[name].depth > 1]
+    depths = {name: graph.streams[name].depth for name in names}
+    interval = steady.verdict.interval_cycles
+    less = DepthTrials(steady).probes({name: depths[name] - 1} for name in names)
+    return tuple(
+        DepthProof(name, depths[name], interval, found.interval_cycles, found.deadlock)
+        for name, found in zip(names, less, strict=True)
+    )
 
 
-def settled(graph: StreamGraph) -> tuple[Steady, Verdict]:
-    """A graph held to the interval that its depths keep in the long run."""
+def settled(graph: StreamGraph) -> Steady:
+    """A graph held to the interval that its depths keep in the long run, unless they block."""
     network = network_of(graph)
     depths = {name: stream.depth for name, stream in graph.streams.items()}
     steady = Steady(network, network.least_interval, depths)
-    too_short = steady.interval - 1
-    while not _ends(steady):  # a frame takes longer, about as long as is said
-        too_short = steady.interval
-        steady = Steady(network, max(steady.verdict.interval_cycles, too_short + 1), depths)
-    found = steady
-    while not found.verdict.deadlock and found.interval - too_short > 1:
-        steady = Steady(network, (too_short + found.interval) // 2, depths)
-        if _ends(steady):
-            found = steady
-        else:
-            too_short = steady.interval
-    return found, found.verdict
+    while not _ends(steady):  # frames take no less than is said: the first kept is the least
+        longer = max(steady.verdict.interval_cycles, steady.interval + 1)
+        steady = Steady(network, longer, depths)
+    return steady
 
 
 def _ends(steady: Steady) -> bool:
@@ -190,8 +182,10 @@ class _Search:
         self.depths = dict(self.base)
 
     def run(self) -> Mapping[str, int]:
-        self.steady = Steady(self.network, self.target, self.base)
-        if self.steady.verdict.interval_cycles != self.target:
+        steady = Steady(self.network, self.target, self.base)
+        if steady.verdict.interval_cycles == self.target:
+            self.trials = DepthTrials(steady)
+        else:
             wide, branches = self.start()
             self.reduce(wide)
             # what the branches hold now is enough for them
@@ -200,7 +194,7 @@ class _Search:
                 self.reduce([name])
         for name in self.to_the_beat:  # below a straight pipeline's depth too
             if self.depths[name] == self.base[name]:
-                self.least(name, 0)
+                self.least(name, 0, [])
         return self.depths
 
     def start(self) -> tuple[list[str], list[str]]:
@@ -216,13 +210,14 @@ class _Search:
                 name: max(self.base[name], built_depth(_beats_held(stream, frames)))
                 for name, stream in streams.items()
             }
-            self.steady = Steady(self.network, self.target, self.depths)
-            if self.steady.verdict.interval_cycles == self.target:
+            steady = Steady(self.network, self.target, self.depths)
+            if steady.verdict.interval_cycles == self.target:
+                self.trials = DepthTrials(steady)
                 break
         else:
             raise HwflowError(
                 f"{self.graph.name}: streams that hold {FRAMES_HELD[-1]} frames do not keep the "
-                f"longest period, {self.target} cycles: {self.steady.verdict}; this contradicts "
+                f"longest period, {self.target} cycles: {steady.verdict}; this contradicts "
                 f"the schedules"
             )
         branches = {n for p in self.graph.processes if len(p.outputs) > 1 for n in p.outputs}
@@ -236,95 +231,130 @@ class _Search:
 
     def fill(self, names: Sequence[str]) -> None:
         """Makes streams as shallow as nothing need change for."""
-        fill = self.steady.fill()
+        fill = self.trials.fill()
         for name in names:
             fill[name] = built_depth(fill[name])
-        self.keeps({n: min(self.depths[n], max(self.base[n], fill[n])) for n in names})
+        self.change({n: min(self.depths[n], max(self.base[n], fill[n])) for n in names})
 
-    def keeps(self, change: Mapping[str, int]) -> bool:
+    def change(self, change: Mapping[str, int]) -> Verdict:
         """Makes streams shallower if the interval stays the shortest."""
-        return self.change(change) == 0
-
-    def change(self, change: Mapping[str, int]) -> int | None:
-        """The same.
-
-        Returns:
-            The cycles by which a frame would take longer; nothing if that is not known.
-        """
-        verdict = self.steady.change(change)
-        if verdict.interval_cycles == 0:
-            return None
+        verdict = self.trials.change(change)
         if verdict.interval_cycles == self.target:
             self.depths.update(change)
-        return verdict.interval_cycles - self.target
+        return verdict
 
     def reduce(self, names: Sequence[str]) -> None:
         """Brings streams to the base depth, all at once if possible, else half by half."""
         names = [name for name in names if self.depths[name] > self.base[name]]
         if not names:
             return
-        excess = self.change({name: self.base[name] for name in names})
-        if excess == 0:
+        verdict = self.change({name: self.base[name] for name in names})
+        if verdict.interval_cycles == self.target:
             return
         if len(names) > 1:
             half = (len(names) + 1) // 2
             self.reduce(names[half:])
             self.reduce(names[:half])
         else:
-            self.least(names[0], self.base[names[0]], excess)
+            (name,) = names
+            self.least(name, self.base[name], [(self.base[name], verdict)])
 
-    def least(self, name: str, too_few: int, excess: int | None = None) -> None:
+    def least(self, name: str, too_few: int, tried: list[tuple[int, Verdict]]) -> None:
         """Finds the least depth, in steps first.
 
         Args:
             name: of the stream.
             too_few: a depth that is.
-            excess: the cycles by which a frame then takes longer, if known.
+            tried: depths that are too few, and what became of them.
         """
-        enough = self.steady.fill()[name]
-        if enough > STEP_BEATS:
-            points = [] if excess is None else [(too_few // STEP_BEATS, excess)]
-            self.approach(name, too_few // STEP_BEATS, built_depth(enough) // STEP_BEATS, points)
-            enough = min(self.depths[name], self.steady.fill()[name])
-            too_few = max(too_few, self.depths[name] - STEP_BEATS)
-        if name not in self.to_the_beat:
-            return
-        self.keeps({name: min(self.depths[name], max(too_few + 1, enough))})
-        while self.depths[name] - too_few > 1:
-            middle = (self.depths[name] + too_few) // 2
-            if not self.keeps({name: middle}):
-                too_few = middle
+        for step in (STEP_BEATS, 1) if name in self.to_the_beat else (STEP_BEATS,):
+            enough = -(-self.trials.fill()[name] // step)
+            if enough * step < self.depths[name]:
+                self.change({name: max(1, enough) * step})
+            bounds = Bounds(too_few // step, -(-self.depths[name] // step))
+            for depth, verdict in tried:
+                self.learn(bounds, step, depth, verdict)
+            while bounds.between:
+                steps = bounds.next(self.trials.count)
+                verdicts = self.trials.least(name, [count * step for count in steps])
+                for count, verdict in zip(steps, verdicts, strict=True):
+                    self.learn(bounds, step, count * step, verdict)
+                    if verdict.interval_cycles != self.target:
+                        tried.append((count * step, verdict))
+                self.depths[name] = min(self.depths[name], bounds.enough * step)
+            too_few = max(too_few, bounds.too_few * step)
 
-    def approach(self, name: str, low: int, high: int, points: list[tuple[int, int]]) -> None:
-        """Finds the least depth in steps.
+    def learn(self, bounds: Bounds, step: int, depth: int, verdict: Verdict) -> None:
+        """Tells bounds, in steps, what became of a depth."""
+        excess = verdict.interval_cycles - self.target
+        bounds.add(depth // step, excess, (verdict.depth_needed - 1) // step)
 
-        One step less than what the stream holds now is often too few. Else the search goes up, for
-        a depth that is too few is soon found out: the interval falls with the depth, less and less,
-        and a line through two points reaches the interval wanted no later than the interval does.
-        Every third depth tried is half way.
+
+class Bounds:
+    """Numbers of beats, or of steps of them, of which one is too few and one enough.
+
+    Attributes:
+        too_few: the greatest number that is known to be.
+        enough: the least that is known to be.
+    """
+
+    def __init__(self, too_few: int, enough: int) -> None:
+        self.too_few, self.enough = too_few, enough
+        self._excess: dict[int, int] = {}
+        self._turn = 0
+        self._jumped = False
+
+    @property
+    def between(self) -> int:
+        """How many of which nothing is known."""
+        return self.enough - self.too_few - 1
+
+    def add(self, number: int, excess: int, too_few: int = 0) -> None:
+        """Learns of a number.
 
         Args:
-            name: of the stream.
-            low: too few steps.
-            high: enough.
-            points: of too few steps, the cycles by which a frame then takes longer.
+            number: that was tried.
+            excess: the cycles by which a frame is longer then; negative if that is not known.
+            too_few: one that was found to be too few with it, if it is.
         """
-        if high * STEP_BEATS < self.depths[name]:
-            self.keeps({name: high * STEP_BEATS})
-        tried = 0
-        while high - low > 1:
-            middle = (low + high) // 2
-            if tried == 0:
-                middle = high - 1
-            elif tried % 3 and points:
-                steps, excess = points[-1]
-                before, more = points[-2] if len(points) > 1 else (steps, excess)
-                nearer = excess * (steps - before) // (more - excess) if more > excess else 1
-                middle = min(max(low + 1, steps + nearer), high - 1)
-            found = self.change({name: middle * STEP_BEATS})
-            tried += 1
-            if found == 0:
-                high = middle
-            else:
-                low = middle
-                points += [] if found is None else [(middle, found)]
+        if excess == 0:
+            self.enough = min(self.enough, number)
+            return
+        if excess > 0:
+            self._excess[number] = excess
+        self._jumped |= too_few > max(self.too_few, number)
+        self.too_few = max(self.too_few, number, too_few)
+
+    def next(self, count: int) -> list[int]:
+        """Numbers to try at once.
+
+        By turns: the next number where more than the one tried was found to be too few, and one less
+        than what is enough at first, which often is; where a line through the last two excesses
+        reaches zero, and one less; and numbers spread evenly.
+        """
+        chosen: list[int] = []
+        if self._jumped and self._turn % 2 == 0:
+            chosen.append(self.too_few + 1)
+        if self._turn == 0:
+            chosen.append(self.enough - 1)
+        elif self._turn % 3:
+            chosen += self._on_a_line()
+        self._turn += 1
+        self._jumped = False
+        chosen = [n for n in dict.fromkeys(chosen) if self.too_few < n < self.enough][:count]
+        left = min(self.between, count) - len(chosen)
+        for place in range(1, left + 1):
+            number = self.too_few + place * (self.between + 1) // (left + 1)
+            while number in chosen:
+                number = number - 1 if number - 1 > self.too_few else self.enough - 1
+            chosen.append(number)
+        return chosen
+
+    def _on_a_line(self) -> list[int]:
+        if len(self._excess) < 2:
+            return []
+        (before, more), (last, excess) = sorted(self._excess.items())[-2:]
+        if more <= excess:
+            return []
+        guess = last + -(-excess * (last - before) // (more - excess))
+        return [guess, guess - 1]

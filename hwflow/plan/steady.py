@@ -2,14 +2,15 @@
 
 The same rules as the simulation of `hwflow.plan.dataflow`, but of one frame only, whose times are
 relative to its beginning, and with the beats of the inputs offered evenly over the interval. The
-comments at the head of `sim/dataflow/steady.hpp` say why what two frames show holds for all.
+comments of `sim/dataflow/steady.hpp` say why what is found holds for all frames.
 """
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,14 +26,17 @@ class Verdict:
 
     Attributes:
         interval_cycles: from frame to frame in the long run: the interval wanted if it is kept;
-            else about what a frame takes, which is more (if nothing blocks in the end); 0 if
+            else the least that a frame takes, which is more (it may also block in the end); 0 if
             neither is known.
         deadlock: if processes were found to wait for one another, the streams of the cycle, each
             `empty` or `full`.
+        depth_needed: if the depth of one stream was changed and slows, one below which all of
+            them do; 0 if none is known.
     """
 
     interval_cycles: int
     deadlock: tuple[tuple[str, str], ...] = ()
+    depth_needed: int = field(default=0, compare=False)
 
 
 class Steady:
@@ -54,12 +58,28 @@ class Steady:
         self._network = network
         self.interval = interval
         self._place = {name: index for index, name in enumerate(network.names)}
-        self._state = core().hwflow_steady_new(*network.arguments, len(self._place), interval)
-        if not self._state:
-            raise ToolError(_MEMORY)
-        self._finalizer = weakref.finalize(self, core().hwflow_steady_delete, self._state)
+        self._begin()
         given = np.array([max(1, depths[name]) for name in network.names], np.int64)
         self.verdict = self._verdict("settle", pointer(given))
+
+    def _begin(self) -> None:
+        state = core().hwflow_steady_new(*self._network.arguments, len(self._place), self.interval)
+        if not state:
+            raise ToolError(_MEMORY)
+        self._state = state
+        self._finalizer = weakref.finalize(self, core().hwflow_steady_delete, state)
+
+    def copy(self) -> Steady:
+        """The same once more; both may be changed at once, in threads of their own."""
+        made = copy.copy(self)
+        made._begin()
+        made.follow(self)
+        return made
+
+    def follow(self, other: Steady) -> None:
+        """Becomes as a copy of this one has become."""
+        if core().hwflow_steady_follow(self._state, other._state):
+            raise ToolError(_MEMORY)
 
     def change(self, depths: Mapping[str, int]) -> Verdict:
         """Makes some streams shallower; if that does not keep the interval all stay as they were.
@@ -88,15 +108,15 @@ class Steady:
         return {name: int(found[index]) for name, index in self._place.items()}
 
     def _verdict(self, function: str, *arguments: object) -> Verdict:
-        excess = np.zeros(1, np.int64)
+        found = np.zeros(2, np.int64)
         waits_for = np.full(len(self._network.nodes), -1, np.int64)
         status = getattr(core(), f"hwflow_steady_{function}")(
-            self._state, *arguments, pointer(excess), pointer(waits_for)
+            self._state, *arguments, pointer(found), pointer(waits_for)
         )
         if status == _BLOCKS:
             return Verdict(0, self._network.deadlock(waits_for))
         if status in (_KEEPS, _SLOWS):
-            return Verdict(self.interval + int(excess[0]))
+            return Verdict(int(found[0]), depth_needed=int(found[1]))
         if status == _UNSETTLED:
             return Verdict(0)
         raise ToolError(_MEMORY)

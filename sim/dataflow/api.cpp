@@ -32,10 +32,11 @@ struct hwflow_steady {
 namespace {
 
 template <typename Work>
-int32_t steadiness(const Work& work, int64_t* excess, int64_t* waits_for) {
+int32_t steadiness(const Work& work, int64_t* found, int64_t* waits_for) {
   try {
     const hwflow::SteadyResult result = work();
-    *excess = result.excess;
+    found[0] = result.interval;
+    found[1] = result.depth_needed;
     std::copy(result.waits_for.begin(), result.waits_for.end(), waits_for);
     return static_cast<int32_t>(result.steadiness);
   } catch (const std::exception&) {
@@ -60,27 +61,36 @@ hwflow_steady* hwflow_steady_new(const int64_t* periods, int64_t processes,
 
 void hwflow_steady_delete(hwflow_steady* state) { delete state; }
 
-int32_t hwflow_steady_settle(hwflow_steady* state, const int64_t* depths, int64_t* excess,
+int32_t hwflow_steady_settle(hwflow_steady* state, const int64_t* depths, int64_t* found,
                              int64_t* waits_for) {
-  return steadiness([&] { return state->state->settle({depths, depths + state->streams}); }, excess,
+  return steadiness([&] { return state->state->settle({depths, depths + state->streams}); }, found,
                     waits_for);
 }
 
 int32_t hwflow_steady_change(hwflow_steady* state, const int64_t* streams, const int64_t* depths,
-                             int64_t count, int64_t only_tried, int64_t* excess,
+                             int64_t count, int64_t only_tried, int64_t* found,
                              int64_t* waits_for) {
   return steadiness(
       [&] {
         return state->state->change({streams, streams + count}, {depths, depths + count},
                                     only_tried != 0);
       },
-      excess, waits_for);
+      found, waits_for);
 }
 
 int32_t hwflow_steady_fill(const hwflow_steady* state, int64_t* fill) {
   try {
     const std::vector<std::int64_t> found = state->state->fill();
     std::copy(found.begin(), found.end(), fill);
+    return 0;
+  } catch (const std::exception&) {
+    return -1;
+  }
+}
+
+int32_t hwflow_steady_follow(hwflow_steady* state, const hwflow_steady* other) {
+  try {
+    state->state->follow(*other->state);
     return 0;
   } catch (const std::exception&) {
     return -1;

@@ -36,14 +36,19 @@ HWFLOW_API hwflow_steady* hwflow_steady_new(const int64_t* periods, int64_t proc
 HWFLOW_API void hwflow_steady_delete(hwflow_steady* state);
 
 /* Both return a `Steadiness`, or -1 for want of memory, after which the state is of no use.
- * excess: one number. waits_for: by process, a stream or -1. */
+ * found: the interval that is kept, or the least that could be; the depth needed, or 0. waits_for: by
+ * process, a stream or -1. */
 HWFLOW_API int32_t hwflow_steady_settle(hwflow_steady* state, const int64_t* depths,
-                                        int64_t* excess, int64_t* waits_for);
+                                        int64_t* found, int64_t* waits_for);
 HWFLOW_API int32_t hwflow_steady_change(hwflow_steady* state, const int64_t* streams,
                                         const int64_t* depths, int64_t count,
-                                        int64_t only_tried, int64_t* excess, int64_t* waits_for);
+                                        int64_t only_tried, int64_t* found, int64_t* waits_for);
 /* fill: by stream. Returns 0, or -1 for want of memory. */
 HWFLOW_API int32_t hwflow_steady_fill(const hwflow_steady* state, int64_t* fill);
+
+/* Becomes as another state of the same network and interval is. Returns 0, or -1 for want of
+ * memory. */
+HWFLOW_API int32_t hwflow_steady_follow(hwflow_steady* state, const hwflow_steady* other);
 
 #ifdef __cplusplus
 }
