@@ -14,15 +14,16 @@ from typing import Any
 from hwflow.errors import DoesNotFitError
 from hwflow.integer_graph import IntegerGraph
 from hwflow.plan import cost, fifo_search, planner
-from hwflow.plan.cost import KINDS
+from hwflow.plan.cost import NOTHING, Resources
 from hwflow.plan.device import Device
+from hwflow.plan.fit import worded
 from hwflow.plan.folding import Fold
-from hwflow.plan.mapping import Choices, map_graph
+from hwflow.plan.mapping import Choices
 from hwflow.plan.planner import Plan
 from hwflow.plan.streams import StreamGraph
 
 _LATENCY_PROBES = 12
-_DEPTH_ROUNDS = 4
+_DEPTH_ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,21 @@ class Goal:
     latency_cycles: int | None = None
     share: float = planner.DEFAULT_SHARE
 
+    @property
+    def is_met_by_any(self) -> bool:
+        """Whether one plan that fits is as good as another: there is a target, and it is kept."""
+        return self.interval_cycles is not None or self.latency_cycles is not None
+
 
 def plan_for(
-    graph: IntegerGraph, choices: Choices, device: Device, goal: Goal, clock_period_ns: float
+    graph: IntegerGraph,
+    choices: Choices,
+    device: Device,
+    goal: Goal,
+    clock_period_ns: float,
+    reserve: Resources = NOTHING,
 ) -> Plan:
-    """The planner's choice for a goal.
+    """The planner's choice for a goal; of the goal's share, a reserve is left free.
 
     Raises:
         DesignError: for illegal reuse factors, storages, shares or targets.
@@ -57,6 +68,7 @@ def plan_for(
             device,
             clock_period_ns=clock_period_ns,
             share=goal.share,
+            reserve=reserve,
             target_interval=interval,
         )
 
@@ -108,27 +120,49 @@ def steered(
     """What to build for a goal, with the depths of its FIFOs found by simulation.
 
     The planner counts FIFOs that only keep the network from blocking. Where the depths that keep
-    its speed take it beyond the share, it plans again with so much less.
+    its speed take it beyond the share of some resource, it plans again with as much of each kept
+    for them as they took beyond that count.
 
     Raises:
         DesignError: as `plan_for`.
-        DoesNotFitError: as `plan_for`.
+        DoesNotFitError: as `plan_for`, and if no plan was found that fits with its FIFOs.
         ToolError: if the compiled core of the simulation is missing.
     """
-    tried = goal
+    best: tuple[Plan, StreamGraph] | None = None
+    failure: DoesNotFitError | None = None
+    too_little, reserve, enough = NOTHING, NOTHING, None
     for _ in range(_DEPTH_ROUNDS):
-        chosen = plan_for(graph, choices, device, tried, clock_period_ns).choices
-        streams = fifo_search.sized(
-            map_graph(graph, dataclasses.replace(chosen, simulate_depths=False))
-        )
-        total = cost.total_cost(streams)
-        excess = max(
-            getattr(total, kind) / (goal.share * max(1, getattr(device, kind))) for kind in KINDS
-        )
-        if excess <= 1:
+        try:
+            made = plan_for(graph, choices, device, goal, clock_period_ns, reserve)
+        except DoesNotFitError as error:
+            if reserve == NOTHING:
+                raise
+            failure, enough = failure or error, reserve
+        else:
+            streams = fifo_search.sized(made.graph)
+            total = cost.total_cost(streams)
+            taken = total.beyond(made.total)
+            if total.fits(device, goal.share):
+                if best is None or made.interval_cycles < best[0].interval_cycles:
+                    best = made, streams
+                if goal.is_met_by_any or reserve == NOTHING:
+                    break
+                enough = reserve
+            else:
+                too_little = reserve
+        # other plans need other depths: between what was too little and what was enough
+        reserve = reserve.at_least(taken) if enough is None else too_little.halfway(enough)
+        if reserve in (too_little, enough):
             break
-        tried = dataclasses.replace(tried, share=tried.share / (excess * 1.01))
-    return chosen, streams
+    if best is not None:
+        return best[0].choices, best[1]
+    if failure is not None:
+        raise failure
+    raise DoesNotFitError(
+        f"{graph.name}: within {goal.share:.0%} of {device.name}, no plan was found that fits with "
+        f"the FIFOs that keep its speed; the last took {worded(total.beyond(made.total))} for them "
+        f"beyond what the plan counts; nearest: a slower target, or a larger share or part"
+    )
 
 
 def decisions_json(choices: Choices) -> dict[str, Any]:
