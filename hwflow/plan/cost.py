@@ -52,12 +52,6 @@ class Resources:
         """The larger of two of each kind."""
         return self + other.beyond(self)
 
-    def halfway(self, other: Resources) -> Resources:
-        """Half of this and half of another, rounded down."""
-        return Resources(
-            **{kind: (getattr(self, kind) + getattr(other, kind)) // 2 for kind in KINDS}
-        )
-
     def fits(self, device: Device, share: float = 1.0) -> bool:
         """Whether a share of each kind that a device has is enough."""
         return all(getattr(self, kind) <= share * getattr(device, kind) for kind in KINDS)

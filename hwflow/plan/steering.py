@@ -13,17 +13,24 @@ from typing import Any
 
 from hwflow.errors import DoesNotFitError
 from hwflow.integer_graph import IntegerGraph
-from hwflow.plan import cost, fifo_search, planner
+from hwflow.plan import cost, planner
 from hwflow.plan.cost import NOTHING, Resources
 from hwflow.plan.device import Device
 from hwflow.plan.fit import worded
 from hwflow.plan.folding import Fold
 from hwflow.plan.mapping import Choices
+from hwflow.plan.pacing import sized_for
 from hwflow.plan.planner import Plan
 from hwflow.plan.streams import StreamGraph
 
 _LATENCY_PROBES = 12
-_DEPTH_ROUNDS = 8
+_DEPTH_ROUNDS = 6
+
+_SLACKS = (1.0, 1.03, 1.06, 1.1)
+"""Intervals that FIFOs are tried for, in the plan's own."""
+
+_FASTER = (1.1, 1.1, 1.05)
+"""How many times as fast as what is wanted plans are tried, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,6 @@ class Goal:
     interval_cycles: int | None = None
     latency_cycles: int | None = None
     share: float = planner.DEFAULT_SHARE
-
-    @property
-    def is_met_by_any(self) -> bool:
-        """Whether one plan that fits is as good as another: there is a target, and it is kept."""
-        return self.interval_cycles is not None or self.latency_cycles is not None
 
 
 def plan_for(
@@ -120,49 +122,113 @@ def steered(
     """What to build for a goal, with the depths of its FIFOs found by simulation.
 
     The planner counts FIFOs that only keep the network from blocking. Where the depths that keep
-    its speed take it beyond the share of some resource, it plans again with as much of each kept
-    for them as they took beyond that count.
+    its speed take it beyond the share of some resource, a faster plan is held to a longer interval:
+    processes with time to spare leave little to wait in the FIFOs. What these take beyond the
+    planner's count is then kept for them, resource by resource.
 
     Raises:
         DesignError: as `plan_for`.
         DoesNotFitError: as `plan_for`, and if no plan was found that fits with its FIFOs.
         ToolError: if the compiled core of the simulation is missing.
     """
-    best: tuple[Plan, StreamGraph] | None = None
-    failure: DoesNotFitError | None = None
-    too_little, reserve, enough = NOTHING, NOTHING, None
-    for _ in range(_DEPTH_ROUNDS):
-        try:
-            made = plan_for(graph, choices, device, goal, clock_period_ns, reserve)
-        except DoesNotFitError as error:
-            if reserve == NOTHING:
-                raise
-            failure, enough = failure or error, reserve
-        else:
-            streams = fifo_search.sized(made.graph)
-            total = cost.total_cost(streams)
-            taken = total.beyond(made.total)
-            if total.fits(device, goal.share):
-                if best is None or made.interval_cycles < best[0].interval_cycles:
-                    best = made, streams
-                if goal.is_met_by_any or reserve == NOTHING:
-                    break
-                enough = reserve
-            else:
-                too_little = reserve
-        # other plans need other depths: between what was too little and what was enough
-        reserve = reserve.at_least(taken) if enough is None else too_little.halfway(enough)
-        if reserve in (too_little, enough):
-            break
-    if best is not None:
-        return best[0].choices, best[1]
-    if failure is not None:
-        raise failure
-    raise DoesNotFitError(
-        f"{graph.name}: within {goal.share:.0%} of {device.name}, no plan was found that fits with "
-        f"the FIFOs that keep its speed; the last took {worded(total.beyond(made.total))} for them "
-        f"beyond what the plan counts; nearest: a slower target, or a larger share or part"
-    )
+    steering = _Steering(graph, choices, device, goal, clock_period_ns)
+    made = steering.fastest() if goal.interval_cycles is None else steering.reach()
+    return made.plan.choices, made.streams
+
+
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """A plan with the depths that keep an interval.
+
+    Attributes:
+        plan: as the planner made it.
+        streams: with depths.
+        interval_cycles: that they keep.
+        taken: what the depths take beyond the planner's count.
+        fits: whether all of it is within the share.
+    """
+
+    plan: Plan
+    streams: StreamGraph
+    interval_cycles: int
+    taken: Resources
+    fits: bool
+
+
+class _Steering:
+    def __init__(
+        self,
+        graph: IntegerGraph,
+        choices: Choices,
+        device: Device,
+        goal: Goal,
+        clock_period_ns: float,
+    ) -> None:
+        self.graph, self.choices, self.device = graph, choices, device
+        self.goal, self.clock_period_ns = goal, clock_period_ns
+
+    def plan(self, goal: Goal, reserve: Resources) -> Plan:
+        return plan_for(self.graph, self.choices, self.device, goal, self.clock_period_ns, reserve)
+
+    def built(self, plan: Plan, interval: int) -> _Built:
+        """A plan held to an interval, or to its own if that is longer."""
+        streams = sized_for(plan.graph, interval)
+        total = cost.total_cost(streams)
+        fits = total.fits(self.device, self.goal.share)
+        kept = max(interval, plan.interval_cycles)
+        return _Built(plan, streams, kept, total.beyond(plan.total), fits)
+
+    def fastest(self) -> _Built:
+        """The most speed, or what a latency leaves, with FIFOs that fit."""
+        # a latency is that of a plan held to its own interval
+        goal = dataclasses.replace(self.goal, interval_cycles=None)
+        slacks = (1.0,) if goal.latency_cycles is not None else _SLACKS
+        reserve = NOTHING
+        for _ in range(_DEPTH_ROUNDS):
+            plan = self.plan(goal, reserve)
+            found = self.built(plan, int(plan.interval_cycles * slacks[-1]))
+            if found.fits:
+                for slack in slacks[:-1]:
+                    tighter = self.built(plan, int(plan.interval_cycles * slack))
+                    if tighter.fits:
+                        return tighter
+                return found
+            reserve = reserve.at_least(found.taken)
+        raise DoesNotFitError(self.beyond(found, "use a larger share or part"))
+
+    def reach(self) -> _Built:
+        """An interval, with FIFOs that fit."""
+        wanted = self.goal.interval_cycles
+        assert wanted is not None
+        found = self.built(self.plan(self.goal, NOTHING), wanted)
+        reserve = NOTHING
+        for slack in _FASTER:
+            if found.fits:
+                return found
+            shorter = dataclasses.replace(self.goal, interval_cycles=int(wanted / slack))
+            try:
+                plan = self.plan(shorter, reserve)
+            except DoesNotFitError:
+                break
+            found = self.built(plan, wanted)
+            reserve = reserve.at_least(found.taken)
+        if found.fits:
+            return found
+        fastest = self.fastest()
+        cycles = fastest.interval_cycles
+        if cycles <= wanted:
+            return fastest
+        rate = 1e9 / self.clock_period_ns / cycles
+        nearest = f"slower: {cycles} cycles a frame ({rate:.1f} frames/s) on this device"
+        raise DoesNotFitError(self.beyond(found, f"{nearest}; a larger share or part"))
+
+    def beyond(self, found: _Built, nearest: str) -> str:
+        """Why a plan that the planner takes to fit does not."""
+        return (
+            f"{self.graph.name} does not fit {self.goal.share:.0%} of {self.device.name} in "
+            f"{found.interval_cycles} cycles a frame with the FIFOs that keep this speed: they "
+            f"take {worded(found.taken)} beyond those of the plan; nearest: {nearest}"
+        )
 
 
 def decisions_json(choices: Choices) -> dict[str, Any]:
