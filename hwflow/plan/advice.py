@@ -76,7 +76,7 @@ def explain(search: Search, target: int | None, clock_period_ns: float) -> str:
         slower = search.solve(None)
         least = max((int(layer.periods[0]) for layer in search.options), default=1)
         if slower is not None:
-            cycles = slower.interval
+            cycles, search.overhead = slower.interval, slower.overhead
             nearest.append(f"slower: {cycles} cycles a frame ({rate(cycles)}) on this device")
             least = min(least, cycles)
         if target < least:
@@ -89,7 +89,14 @@ def explain(search: Search, target: int | None, clock_period_ns: float) -> str:
     room = search.budget(search.device) - search.overhead
     if loaded is not None and _feasible(search, loaded, target, room):
         nearest.append("weights loaded into UltraRAM: hardware.uram_load_port: true")
-    nearest += _narrower(search, target)
+    width = _narrower(search, target, search.may_load)
+    if width:
+        nearest.append(f"narrower: weights and activations of {width} bits")
+    wider = _narrower(search, target, True) if loaded is not None else 0
+    if wider > width:
+        nearest.append(
+            f"weights and activations of {wider} bits with hardware.uram_load_port: true"
+        )
     larger = _larger(search, target)
     if larger is not None:
         nearest.append(f"larger part: {larger.name} ({larger.part})")
@@ -104,13 +111,11 @@ def _with_load_port(search: Search) -> list[LayerOptions] | None:
     """The options that the load port would add, where it is possible and not allowed."""
     if search.may_load or search.choices.uram_load_port or not can_load(search.device):
         return None
-    loaded = Search(
-        search.graph, search.choices, search.device, search.share, search.reserve, may_load=True
-    )
-    return loaded.options
+    return search.options_of(search.layers, may_load=True)
 
 
-def _narrower(search: Search, target: int | None) -> list[str]:
+def _narrower(search: Search, target: int | None, may_load: bool) -> int:
+    """The most bits of weights and activations with which it fits; 0 if there are none."""
     room = search.budget(search.device) - search.overhead
     for width in (6, 5, 4, 3, 2):
         layers = [
@@ -127,10 +132,10 @@ def _narrower(search: Search, target: int | None) -> list[str]:
         ]
         if all(layer == old for layer, old in zip(layers, search.layers, strict=True)):
             continue
-        options = search.options_of(layers)
+        options = search.options_of(layers, may_load)
         if _feasible(search, options, target, room):
-            return [f"narrower: weights and activations of {width} bits"]
-    return []
+            return width
+    return 0
 
 
 def _feasible(

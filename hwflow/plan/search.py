@@ -124,7 +124,7 @@ class Search:
         self.graph, self.choices, self.device = graph, choices, device
         self.share, self.reserve, self.may_load = share, reserve, may_load
         self.layers = self.read_layers()
-        self.options = self.options_of(self.layers)
+        self.options = self.options_of(self.layers, may_load)
         self.prices = np.array(
             [1 / getattr(device, kind) if getattr(device, kind) else 1.0 for kind in KINDS]
         )
@@ -162,8 +162,8 @@ class Search:
             raise DesignError(faults)
         return layers
 
-    def options_of(self, layers: Sequence[Layer]) -> list[LayerOptions]:
-        """Every way to build each of some layers."""
+    def options_of(self, layers: Sequence[Layer], may_load: bool) -> list[LayerOptions]:
+        """Every way to build each of some layers, with weights loaded into UltraRAM or without."""
         latency, window_latency = (
             LATENCIES[kernel] + RESTART_CYCLES for kernel in ("matrix_vector", "parallel_window")
         )
@@ -177,7 +177,7 @@ class Search:
                     layer.storage,
                     layer.multiplier,
                     uram_initialisable=self.choices.uram_initialisable,
-                    uram_load_port=self.may_load,
+                    uram_load_port=may_load,
                 ),
                 name=layer.shape.name,
             )

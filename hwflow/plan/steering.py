@@ -26,8 +26,11 @@ from hwflow.plan.streams import StreamGraph
 _LATENCY_PROBES = 12
 _DEPTH_ROUNDS = 6
 
-_SLACKS = (1.0, 1.03, 1.06, 1.1)
-"""Intervals that FIFOs are tried for, in the plan's own."""
+_LOOSEST = 1.1
+"""Of the intervals that a plan is held to, in its own, if speed is all that is asked for."""
+
+_SLACKS = (1.0, 1.03, 1.06)
+"""Shorter ones that are tried where FIFOs for the loosest fit."""
 
 _FASTER = (1.1, 1.1, 1.05)
 """How many times as fast as what is wanted plans are tried, one after the other."""
@@ -178,20 +181,28 @@ class _Steering:
         kept = max(interval, plan.interval_cycles)
         return _Built(plan, streams, kept, total.beyond(plan.total), fits)
 
+    def shortest(self, plan: Plan, loosest: int) -> _Built:
+        """A plan held to the shortest interval whose FIFOs fit, or else to the loosest."""
+        found = self.built(plan, loosest)
+        for slack in _SLACKS:
+            interval = int(plan.interval_cycles * slack)
+            if not found.fits or interval >= loosest:
+                break
+            tighter = self.built(plan, interval)
+            if tighter.fits:
+                return tighter
+        return found
+
     def fastest(self) -> _Built:
         """The most speed, or what a latency leaves, with FIFOs that fit."""
         # a latency is that of a plan held to its own interval
         goal = dataclasses.replace(self.goal, interval_cycles=None)
-        slacks = (1.0,) if goal.latency_cycles is not None else _SLACKS
+        loosest = 1.0 if goal.latency_cycles is not None else _LOOSEST
         reserve = NOTHING
         for _ in range(_DEPTH_ROUNDS):
             plan = self.plan(goal, reserve)
-            found = self.built(plan, int(plan.interval_cycles * slacks[-1]))
+            found = self.shortest(plan, int(plan.interval_cycles * loosest))
             if found.fits:
-                for slack in slacks[:-1]:
-                    tighter = self.built(plan, int(plan.interval_cycles * slack))
-                    if tighter.fits:
-                        return tighter
                 return found
             reserve = reserve.at_least(found.taken)
         raise DoesNotFitError(self.beyond(found, "use a larger share or part"))
@@ -200,7 +211,7 @@ class _Steering:
         """An interval, with FIFOs that fit."""
         wanted = self.goal.interval_cycles
         assert wanted is not None
-        found = self.built(self.plan(self.goal, NOTHING), wanted)
+        found = self.shortest(self.plan(self.goal, NOTHING), wanted)
         reserve = NOTHING
         for slack in _FASTER:
             if found.fits:
@@ -210,7 +221,7 @@ class _Steering:
                 plan = self.plan(shorter, reserve)
             except DoesNotFitError:
                 break
-            found = self.built(plan, wanted)
+            found = self.shortest(plan, wanted)
             reserve = reserve.at_least(found.taken)
         if found.fits:
             return found
