@@ -211,12 +211,15 @@ class _Steering:
         """An interval, with FIFOs that fit."""
         wanted = self.goal.interval_cycles
         assert wanted is not None
-        found = self.shortest(self.plan(self.goal, NOTHING), wanted)
+        plan = self.plan(self.goal, NOTHING)
+        found = self.built(plan, plan.interval_cycles)
+        if not found.fits and plan.interval_cycles < wanted:
+            found = self.built(plan, wanted)
         reserve = NOTHING
         for slack in _FASTER:
             if found.fits:
                 return found
-            shorter = dataclasses.replace(self.goal, interval_cycles=int(wanted / slack))
+            shorter = dataclasses.replace(self.goal, interval_cycles=max(1, int(wanted / slack)))
             try:
                 plan = self.plan(shorter, reserve)
             except DoesNotFitError:
