@@ -87,12 +87,13 @@ def explain(search: Search, target: int | None, clock_period_ns: float) -> str:
             )
     loaded = _with_load_port(search)
     room = search.budget(search.device) - search.overhead
-    if loaded is not None and _feasible(search, loaded, target, room):
+    is_enough = loaded is not None and _feasible(search, loaded, target, room)
+    if is_enough:
         nearest.append("weights loaded into UltraRAM: hardware.uram_load_port: true")
     width = _narrower(search, target, search.may_load)
     if width:
         nearest.append(f"narrower: weights and activations of {width} bits")
-    wider = _narrower(search, target, True) if loaded is not None else 0
+    wider = _narrower(search, target, True) if loaded is not None and not is_enough else 0
     if wider > width:
         nearest.append(
             f"weights and activations of {wider} bits with hardware.uram_load_port: true"
