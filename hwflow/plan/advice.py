@@ -8,24 +8,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwflow.plan.choosing import FloatArray, LayerOptions, choose
-from hwflow.plan.cost import KINDS, Resources
+from hwflow.plan.cost import KINDS, NOTHING
 from hwflow.plan.device import Device, load_devices
-from hwflow.plan.search import Search, can_load, slowest
-from hwflow.plan.streams import Process, StreamGraph
+from hwflow.plan.fit import worded
+from hwflow.plan.search import Found, Search, can_load, slowest
+from hwflow.plan.streams import Process
 
 _WORTHWHILE = 0.98  # of the interval: what a change must bring it below to be worth saying
 
 
-def advice(
-    search: Search, mapped: StreamGraph, total: Resources, interval: int, bottleneck: str
-) -> str:
-    """The change that would shorten the interval most."""
+def advice(search: Search, found: Found) -> str:
+    """The change that would shorten a plan's interval most."""
+    interval, bottleneck = slowest(found.streams)
     by_hand = {layer.shape.name for layer in search.layers if layer.by_hand}
     if bottleneck in by_hand:
         return f"the reuse factor of {bottleneck} is given by hand: lower it or leave it out"
     gains = {}
     for place, kind in enumerate(KINDS):
-        room = search.budget(search.device) - search.overhead
+        room = search.budget(search.device) - found.overhead
         room[place] += search.budget(search.device)[place]
         shorter = search.shortest(search.options, room)
         if shorter is not None and shorter < interval:
@@ -38,7 +38,7 @@ def advice(
         )
     loaded = _with_load_port(search)
     if loaded is not None:
-        shorter = search.shortest(loaded, search.budget(search.device) - search.overhead)
+        shorter = search.shortest(loaded, search.budget(search.device) - found.overhead)
         if shorter is not None and shorter <= _WORTHWHILE * interval:
             return (
                 f"{bottleneck} is slowest: with weights loaded into UltraRAM "
@@ -46,7 +46,7 @@ def advice(
                 f"of {interval}"
             )
     if not gains or min(gains.values()) > _WORTHWHILE * interval:
-        if any(_takes_whole_pixels(process) for process in mapped.of_layer(bottleneck)):
+        if any(_takes_whole_pixels(process) for process in found.streams.of_layer(bottleneck)):
             return (
                 f"{bottleneck} takes a pixel of its input a cycle: only a smaller image or a "
                 f"faster clock makes it faster"
@@ -67,6 +67,8 @@ def explain(search: Search, target: int | None, clock_period_ns: float) -> str:
 
     wanted = f"in {target} cycles a frame ({rate(target)}) " if target else ""
     place = f"{search.share:.0%} of {search.device.name}"
+    if search.reserve != NOTHING:
+        place += f", of it {worded(search.reserve)} kept for FIFOs that keep the speed,"
     lines = [f"{search.graph.name} does not fit {place} {wanted}".strip()]
     nearest = []
     if target is not None:
@@ -74,7 +76,7 @@ def explain(search: Search, target: int | None, clock_period_ns: float) -> str:
         slower = search.solve(None)
         least = max((int(layer.periods[0]) for layer in search.options), default=1)
         if slower is not None:
-            cycles, _ = slowest(slower[0])
+            cycles, search.overhead = slower.interval, slower.overhead
             nearest.append(f"slower: {cycles} cycles a frame ({rate(cycles)}) on this device")
             least = min(least, cycles)
         if target < least:
@@ -85,9 +87,17 @@ def explain(search: Search, target: int | None, clock_period_ns: float) -> str:
             )
     loaded = _with_load_port(search)
     room = search.budget(search.device) - search.overhead
-    if loaded is not None and _feasible(search, loaded, target, room):
+    is_enough = loaded is not None and _feasible(search, loaded, target, room)
+    if is_enough:
         nearest.append("weights loaded into UltraRAM: hardware.uram_load_port: true")
-    nearest += _narrower(search, target)
+    width = _narrower(search, target, search.may_load)
+    if width:
+        nearest.append(f"narrower: weights and activations of {width} bits")
+    wider = _narrower(search, target, True) if loaded is not None and not is_enough else 0
+    if wider > width:
+        nearest.append(
+            f"weights and activations of {wider} bits with hardware.uram_load_port: true"
+        )
     larger = _larger(search, target)
     if larger is not None:
         nearest.append(f"larger part: {larger.name} ({larger.part})")
@@ -102,11 +112,11 @@ def _with_load_port(search: Search) -> list[LayerOptions] | None:
     """The options that the load port would add, where it is possible and not allowed."""
     if search.may_load or search.choices.uram_load_port or not can_load(search.device):
         return None
-    loaded = Search(search.graph, search.choices, search.device, search.share, may_load=True)
-    return loaded.options
+    return search.options_of(search.layers, may_load=True)
 
 
-def _narrower(search: Search, target: int | None) -> list[str]:
+def _narrower(search: Search, target: int | None, may_load: bool) -> int:
+    """The most bits of weights and activations with which it fits; 0 if there are none."""
     room = search.budget(search.device) - search.overhead
     for width in (6, 5, 4, 3, 2):
         layers = [
@@ -123,10 +133,10 @@ def _narrower(search: Search, target: int | None) -> list[str]:
         ]
         if all(layer == old for layer, old in zip(layers, search.layers, strict=True)):
             continue
-        options = search.options_of(layers)
+        options = search.options_of(layers, may_load)
         if _feasible(search, options, target, room):
-            return [f"narrower: weights and activations of {width} bits"]
-    return []
+            return width
+    return 0
 
 
 def _feasible(

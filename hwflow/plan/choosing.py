@@ -9,6 +9,7 @@ change their choice as long as the fullest resource gains.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -93,7 +94,11 @@ def undominated(uses: FloatArray) -> npt.NDArray[np.int64]:
 
 
 def choose(
-    layers: Sequence[LayerOptions], interval: int, budget: FloatArray, weights: FloatArray
+    layers: Sequence[LayerOptions],
+    interval: int,
+    budget: FloatArray,
+    weights: FloatArray,
+    start: Sequence[Option] | None = None,
 ) -> list[Option] | None:
     """One option for each layer within an interval and a budget, or None where none is found.
 
@@ -103,13 +108,21 @@ def choose(
         budget: of each kind of resource, shape `(5,)`; of it the fullest is kept least full.
         weights: of choices that fit, the one with the least `burden` at these is the better one,
             shape `(5,)`.
+        start: a choice within the interval that nearly fits: where changes of single layers make
+            it fit, no other is sought.
     """
     sets = [layer.within(interval) for layer in layers]
     if any(len(places) == 0 for places in sets) or np.any(budget < 0):
         return None
     uses = [layer.uses[places] for layer, places in zip(layers, sets, strict=True)]
     scale = np.where(budget > 0, budget, 1e-9)
-    picks = _merged(uses, scale, weights) if _is_small(uses) else _priced(uses, scale, weights)
+    picks: Sequence[int] | None = None
+    if _is_small(uses):
+        picks = _merged(uses, scale, weights)
+    elif start is not None:
+        picks = _changed(layers, sets, uses, scale, weights, start)
+    if picks is None:
+        picks = _priced(uses, scale, weights)
     total = np.sum([use[pick] for use, pick in zip(uses, picks, strict=True)], axis=0)
     if np.any(total > budget):
         return None
@@ -148,6 +161,26 @@ def _merged(uses: Sequence[FloatArray], budget: FloatArray, weights: FloatArray)
     price = np.where(fullest <= 1, burden(totals, weights), np.inf)
     best = int(np.argmin(price)) if np.isfinite(price).any() else int(np.argmin(fullest))
     return [int(place) for place in np.unravel_index(best, shapes)] if shapes else []
+
+
+def _changed(
+    layers: Sequence[LayerOptions],
+    sets: Sequence[npt.NDArray[np.int64]],
+    uses: Sequence[FloatArray],
+    budget: FloatArray,
+    weights: FloatArray,
+    start: Sequence[Option],
+) -> list[int] | None:
+    """A choice that fits after changes of single layers, or None."""
+    picks = [
+        next(pick for pick, place in enumerate(places) if layer.options[int(place)] is option)
+        for layer, places, option in zip(layers, sets, start, strict=True)
+    ]
+    table = _Table.of(uses, budget)
+    changed = table.improved(np.array(picks, np.int64), budget)
+    if np.any(table.total(changed) > budget):
+        return None
+    return [int(pick) for pick in table.cheapened(changed, budget, weights)]
 
 
 def _priced(uses: Sequence[FloatArray], budget: FloatArray, weights: FloatArray) -> list[int]:
@@ -241,17 +274,18 @@ class _Table:
         return picks
 
 
-def convolution_options(
+@functools.lru_cache(maxsize=1024)
+def layer_options(
     layer: Foldable,
     latency: int,
     window_latency: int,
-    folds: Sequence[Fold],
+    folds: tuple[Fold, ...],
     storage: str = "auto",
     multiplier: str = "auto",
     *,
     uram_initialisable: bool = False,
     uram_load_port: bool = False,
-) -> list[Option]:
+) -> LayerOptions:
     """Every way to build a convolution with some folds.
 
     Args:
@@ -284,4 +318,4 @@ def convolution_options(
             for impl in multipliers:
                 made = cost.convolution(layer, fold, impl, name, is_loaded=is_loaded) + extra
                 options.append(Option(fold, impl, place, period, made))
-    return options
+    return LayerOptions.of(layer.name, options)

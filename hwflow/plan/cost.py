@@ -42,6 +42,20 @@ class Resources:
             self.uram + other.uram,
         )
 
+    def beyond(self, other: Resources) -> Resources:
+        """What this takes more than another of each kind; nothing of what it takes less."""
+        return Resources(
+            **{kind: max(0, getattr(self, kind) - getattr(other, kind)) for kind in KINDS}
+        )
+
+    def at_least(self, other: Resources) -> Resources:
+        """The larger of two of each kind."""
+        return self + other.beyond(self)
+
+    def fits(self, device: Device, share: float = 1.0) -> bool:
+        """Whether a share of each kind that a device has is enough."""
+        return all(getattr(self, kind) <= share * getattr(device, kind) for kind in KINDS)
+
     def shares(self, device: Device) -> dict[str, float]:
         """The share of each kind that a device has."""
         return {

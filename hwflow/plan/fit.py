@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil, isinf
 from typing import Any
 
@@ -18,6 +18,17 @@ WORDS = {
     "uram": "UltraRAM",
 }
 """What a kind of resource is called in a sentence."""
+
+
+def worded(amount: Resources) -> str:
+    """`60 block RAM and 864 LUTs`: every kind of which there is something."""
+    parts = [f"{getattr(amount, kind)} {WORDS[kind]}" for kind in KINDS if getattr(amount, kind)]
+    return _listed(parts) if parts else "nothing"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def shares(total: Resources, device: Device) -> dict[str, float | None]:
@@ -48,13 +59,13 @@ def fit(total: Resources, part: str) -> dict[str, Any]:
     except DesignError:  # the part exists, but its resources are not known
         own = None
     devices: dict[str, dict[str, Any]] = {
-        device.name: {"fits": _fits(total, device), "shares": shares(total, device)}
+        device.name: {"fits": total.fits(device), "shares": shares(total, device)}
         for device in load_devices().values()
     }
     closest = min(devices, key=lambda name: _worst(devices[name]["shares"]))
     found = {
         "available": {kind: getattr(own, kind) for kind in KINDS} if own else None,
-        "fits": _fits(total, own) if own else None,
+        "fits": total.fits(own) if own else None,
         "shares": shares(total, own) if own else None,
         "devices": devices,
         "closest_device": closest,
@@ -74,10 +85,6 @@ def excesses(devices: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     beyond = [name for name in devices if not devices[name]["fits"]]
     beyond.sort(key=lambda name: _worst(devices[name]["shares"]))
     return [(name, _excess(devices[name]["shares"])) for name in beyond]
-
-
-def _fits(total: Resources, device: Device) -> bool:
-    return all(getattr(total, kind) <= getattr(device, kind) for kind in KINDS)
 
 
 def _worst(of_device: Mapping[str, float | None]) -> float:
@@ -104,10 +111,9 @@ def _excess(of_device: Mapping[str, float | None]) -> str:
         for kind, share in of_device.items()
         if share is None or share > 1
     }
-    *parts, last = (
-        _times(kind, beyond[kind]) for kind in sorted(beyond, key=lambda kind: -beyond[kind])
+    return _listed(
+        [_times(kind, beyond[kind]) for kind in sorted(beyond, key=lambda kind: -beyond[kind])]
     )
-    return f"{', '.join(parts)} and {last}" if parts else last
 
 
 def _times(kind: str, share: float) -> str:

@@ -11,7 +11,7 @@ from hwflow.errors import DesignError, DoesNotFitError, Fault
 from hwflow.integer_graph import IntegerGraph
 from hwflow.plan import cost
 from hwflow.plan.advice import advice, explain
-from hwflow.plan.cost import KINDS, Resources
+from hwflow.plan.cost import KINDS, NOTHING, Resources
 from hwflow.plan.dataflow import Simulator
 from hwflow.plan.device import Device
 from hwflow.plan.fifo_search import UNLIMITED_BEATS
@@ -68,9 +68,7 @@ class Plan:
                 "source": "estimate",
                 **self.total.to_json(),
                 "available": {kind: getattr(self.device, kind) for kind in KINDS},
-                "fits": all(
-                    getattr(self.total, kind) <= getattr(self.device, kind) for kind in KINDS
-                ),
+                "fits": self.total.fits(self.device),
                 "per_layer": {name: part.to_json() for name, part in self.per_layer.items()},
             },
             "latency": {
@@ -104,6 +102,7 @@ def plan(
     *,
     clock_period_ns: float = 5.0,
     share: float = DEFAULT_SHARE,
+    reserve: Resources = NOTHING,
     target_interval: int | None = None,
 ) -> Plan:
     """Chooses folds, multipliers and storages.
@@ -114,6 +113,7 @@ def plan(
         device: to fit.
         clock_period_ns: for frames per second.
         share: of each resource that may be taken, above 0 and up to 1.
+        reserve: of that, what is kept for FIFOs that are deeper than counted here.
         target_interval: cycles a frame may take, at least resources; without it, the shortest
             interval that fits.
 
@@ -129,33 +129,33 @@ def plan(
     if faults:
         raise DesignError(faults)
     may_load = can_load(device) and choices.uram_load_port
-    search = Search(graph, choices, device, share, may_load=may_load)
+    search = Search(graph, choices, device, share, reserve, may_load=may_load)
     found = search.solve(target_interval)
     if may_load:  # the search is no proof: what it finds without the port may be the better plan
-        plain = Search(graph, choices, device, share, may_load=False)
+        plain = Search(graph, choices, device, share, reserve, may_load=False)
         other = plain.solve(target_interval)
         if other is not None and (found is None or search.better(other, found, target_interval)):
             search, found = plain, other
     if found is None:
         raise DoesNotFitError(explain(search, target_interval, clock_period_ns))
-    mapped, chosen, total = found
+    mapped = found.streams
     interval, bottleneck = slowest(mapped)
-    shares = total.shares(device)
+    shares = found.total.shares(device)
     binding = max(shares, key=lambda kind: shares[kind])
     simulator = Simulator(mapped)
     unlimited = {name: min(s.beats, UNLIMITED_BEATS) for name, s in mapped.streams.items()}
     return Plan(
         device,
         clock_period_ns,
-        chosen,
+        found.choices,
         mapped,
-        total,
+        found.total,
         cost.layer_costs(mapped),
         interval,
         simulator.run(unlimited, frames=1).latency_cycles,
         bottleneck,
         binding,
-        advice(search, mapped, total, interval, bottleneck),
+        advice(search, found),
     )
 
 

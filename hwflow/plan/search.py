@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from hwflow.plan.choosing import (
     Option,
     burden,
     choose,
-    convolution_options,
+    layer_options,
 )
-from hwflow.plan.cost import KINDS, Resources
+from hwflow.plan.cost import KINDS, NOTHING, Resources
 from hwflow.plan.device import Device
 from hwflow.plan.folding import Fold, Foldable
 from hwflow.plan.lanes import multiplier_of
@@ -30,7 +31,8 @@ from hwflow.plan.mapping import Choices, foldable, map_graph
 from hwflow.plan.process_schedule import LATENCIES, RESTART_CYCLES, period_cycles
 from hwflow.plan.streams import StreamGraph
 
-_ROUNDS = 6
+_ROUNDS = 10
+_ROOM = 0.002  # of what has no options: left beyond the last count, more from round to round
 _MOST_MAPPED = 2_000  # combinations that are mapped for their full cost
 _MARGIN_CYCLES = 24  # of processes without multipliers: their pipelines and restart
 
@@ -51,8 +53,27 @@ def can_load(device: Device) -> bool:
     return device.uram > 0 and not device.uram_initialisable
 
 
-Found = tuple[StreamGraph, Choices, Resources]
-"""A plan: its streams, the choices that lead to them, and what it takes."""
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A plan.
+
+    Attributes:
+        streams: of it.
+        choices: that lead to them.
+        total: what it takes.
+        overhead: of that, what the options do not have, by kind of resource, shape `(5,)`:
+            processes without multipliers, repacks, FIFOs.
+    """
+
+    streams: StreamGraph
+    choices: Choices
+    total: Resources
+    overhead: FloatArray
+
+    @functools.cached_property
+    def interval(self) -> int:
+        """That its streams can keep."""
+        return slowest(self.streams)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +103,7 @@ class Search:
         choices: what the design says.
         device: to fit.
         share: of each of its resources that may be taken.
+        reserve: of that, what is kept for FIFOs that are deeper than the planner counts.
         may_load: whether weights may be loaded into UltraRAM where the design leaves their place
             open.
 
@@ -95,17 +117,19 @@ class Search:
         choices: Choices,
         device: Device,
         share: float,
+        reserve: Resources = NOTHING,
         *,
         may_load: bool,
     ) -> None:
-        self.graph, self.choices, self.device, self.share = graph, choices, device, share
-        self.may_load = may_load
+        self.graph, self.choices, self.device = graph, choices, device
+        self.share, self.reserve, self.may_load = share, reserve, may_load
         self.layers = self.read_layers()
-        self.options = self.options_of(self.layers)
+        self.options = self.options_of(self.layers, may_load)
         self.prices = np.array(
             [1 / getattr(device, kind) if getattr(device, kind) else 1.0 for kind in KINDS]
         )
         self.overhead = np.zeros(len(KINDS))  # of what has no options, at the last probe
+        self.found_overhead: FloatArray | None = None  # of the last plan that was found
         self.eager = True  # for speed: a slower process elsewhere is no reason to give up
 
     def read_layers(self) -> list[Layer]:
@@ -138,31 +162,32 @@ class Search:
             raise DesignError(faults)
         return layers
 
-    def options_of(self, layers: Sequence[Layer]) -> list[LayerOptions]:
-        """Every way to build each of some layers."""
+    def options_of(self, layers: Sequence[Layer], may_load: bool) -> list[LayerOptions]:
+        """Every way to build each of some layers, with weights loaded into UltraRAM or without."""
         latency, window_latency = (
             LATENCIES[kernel] + RESTART_CYCLES for kernel in ("matrix_vector", "parallel_window")
         )
         return [
-            LayerOptions.of(
-                layer.shape.name,
-                convolution_options(
-                    layer.shape,
+            dataclasses.replace(  # equal layers have their options in common
+                layer_options(
+                    dataclasses.replace(layer.shape, name=""),
                     latency,
                     window_latency,
                     layer.folds,
                     layer.storage,
                     layer.multiplier,
                     uram_initialisable=self.choices.uram_initialisable,
-                    uram_load_port=self.may_load,
+                    uram_load_port=may_load,
                 ),
+                name=layer.shape.name,
             )
             for layer in layers
         ]
 
     def budget(self, device: Device, scale: float = 1.0) -> FloatArray:
-        """What may be taken of so many devices."""
-        return np.array([getattr(device, kind) * self.share * scale for kind in KINDS])
+        """What may be taken of so many devices, beside the reserve."""
+        whole = np.array([getattr(device, kind) * self.share * scale for kind in KINDS])
+        return np.asarray(whole - vector(self.reserve))
 
     def solve(self, target: int | None) -> Found | None:
         """The best plan whose full cost fits."""
@@ -173,7 +198,7 @@ class Search:
         if found is None:  # the periods of options are upper bounds: the fastest may do
             self.eager = True
             fastest = self.fastest()
-            if fastest is not None and slowest(fastest[0])[0] <= target:
+            if fastest is not None and fastest.interval <= target:
                 return fastest
         return found
 
@@ -200,30 +225,40 @@ class Search:
             else:
                 best, high = found, middle
         if best is not None:
-            actual, _ = slowest(best[0])  # another process may be slower anyway
-            found = self.probe(actual)
+            found = self.probe(best.interval)  # another process may be slower anyway
             if found is not None and self.better(found, best):
                 best = found
         return self.refined(best, self.budget(self.device))
 
     def probe(self, interval: int) -> Found | None:
         """A plan for an interval whose full cost fits, or None."""
-        budget = self.budget(self.device)
-        overhead = np.zeros(len(KINDS))
-        for _ in range(_ROUNDS):
-            options = self.pick(interval, budget - overhead)
+        for overhead in (self.found_overhead, np.zeros(len(KINDS))):
+            found = None if overhead is None else self.settle(interval, overhead)
+            if found is not None:
+                # processes without multipliers may be slower than wished: no folds help that
+                self.found_overhead = found.overhead
+                return found if self.eager or found.interval <= interval else None
+        return None
+
+    def settle(self, interval: int, overhead: FloatArray) -> Found | None:
+        """A choice of options that fits together with what follows from it, or None.
+
+        Args:
+            interval: that the options keep.
+            overhead: a guess at what follows, shape `(5,)`.
+        """
+        budget, options = self.budget(self.device), None
+        for turn in range(_ROUNDS):
+            options = self.pick(interval, budget - overhead, options)
             if options is None:
                 return None
             mapped, chosen = self.map(options, interval)
             total = cost.total_cost(mapped)
-            engines = np.sum([vector(option.resources) for option in options], axis=0)
-            self.overhead = vector(total) - engines
+            self.overhead = vector(total) - engines_of(options)
             if np.all(vector(total) <= budget):
-                # processes without multipliers may be slower than wished, and no folds help that
-                is_fast = slowest(mapped)[0] <= interval
-                return (mapped, chosen, total) if is_fast or self.eager else None
-            # leave more room than was needed last
-            overhead = np.maximum(overhead, self.overhead) * 1.01
+                return Found(mapped, chosen, total, self.overhead)
+            # what few changes leave much the same; later ones leave room for what they change
+            overhead = self.overhead * (1 + turn * _ROOM)
         return None
 
     def refined(self, best: Found | None, budget: FloatArray) -> Found | None:
@@ -239,7 +274,7 @@ class Search:
         for layer in self.options:
             totals = (totals[:, None, :] + layer.uses[None, :, :]).reshape(-1, len(KINDS))
             periods = np.maximum(periods[:, None], layer.periods[None, :]).reshape(-1)
-        fastest = slowest(best[0])[0] if best is not None else int(periods.max()) + 1
+        fastest = best.interval if best is not None else int(periods.max()) + 1
         places = np.flatnonzero(np.all(totals <= budget, axis=1) & (periods < fastest))
         places = places[np.lexsort((burden(totals[places], self.prices), periods[places]))]
         shape = [len(layer.options) for layer in self.options]
@@ -252,23 +287,29 @@ class Search:
             ]
             mapped, chosen = self.map(options, int(periods[place]))
             total = cost.total_cost(mapped)
-            actual, _ = slowest(mapped)
-            if np.all(vector(total) <= budget) and actual < fastest:
-                best, fastest = (mapped, chosen, total), actual
+            found = Found(mapped, chosen, total, vector(total) - engines_of(options))
+            if np.all(vector(total) <= budget) and found.interval < fastest:
+                best, fastest = found, found.interval
         return best
 
     def better(self, first: Found, second: Found, target: int | None = None) -> bool:
         """Whether a plan is faster than another, or as fast and cheaper; beyond a target, speed
         does not count.
         """
-        speeds = [max(slowest(found[0])[0], target or 0) for found in (first, second)]
+        speeds = [max(found.interval, target or 0) for found in (first, second)]
         if speeds[0] != speeds[1]:
             return speeds[0] < speeds[1]
-        return bool(burden(vector(first[2]), self.prices) < burden(vector(second[2]), self.prices))
+        weights = [burden(vector(found.total), self.prices) for found in (first, second)]
+        return bool(weights[0] < weights[1])
 
-    def pick(self, interval: int, room: FloatArray) -> list[Option] | None:
-        """An option for each layer that is fast enough, within the room; None if there are none."""
-        return choose(self.options, interval, room, self.prices)
+    def pick(
+        self, interval: int, room: FloatArray, start: Sequence[Option] | None = None
+    ) -> list[Option] | None:
+        """An option for each layer that is fast enough, within the room; None if there are none.
+
+        A choice to start from is changed as little as will do.
+        """
+        return choose(self.options, interval, room, self.prices, start)
 
     def shortest(self, layers: Sequence[LayerOptions], room: FloatArray) -> int | None:
         """The shortest interval for which options fit: what fits stays as the interval grows."""
@@ -299,6 +340,11 @@ class Search:
         )
         mapped = map_graph(self.graph, dataclasses.replace(chosen, simulate_depths=False))
         return mapped, chosen
+
+
+def engines_of(options: Sequence[Option]) -> FloatArray:
+    """What options take together, by kind of resource, shape `(5,)`."""
+    return np.asarray(sum((vector(o.resources) for o in options), np.zeros(len(KINDS))))
 
 
 def vector(resources: Resources) -> FloatArray:

@@ -303,6 +303,19 @@ def test_the_port_lets_a_network_fit_that_does_not_without() -> None:
     assert found["latency"]["load_cycles"] == words > 0
 
 
+def test_where_the_port_is_not_enough_the_widest_that_fits_with_it_is_named() -> None:
+    part = device(uram=8, lut=1_800, bram_18k=2)
+    with pytest.raises(DoesNotFitError) as caught:
+        plan(heavy(), choices(), part)
+    assert "weights loaded into UltraRAM" not in str(caught.value)
+    assert "weights and activations of 4 bits with hardware.uram_load_port" in str(caught.value)
+    with pytest.raises(DoesNotFitError):
+        plan(heavy(), allowed(), part)
+    with pytest.raises(DoesNotFitError, match="weights loaded into UltraRAM") as caught:
+        plan(heavy(), choices(), device(uram=8, lut=2_000, bram_18k=4))
+    assert "bits with hardware" not in str(caught.value)
+
+
 @pytest.mark.parametrize("fields", [{}, {"bram_18k": 64}, {"lut": 6_000, "dsp": 40}])
 @pytest.mark.parametrize("target", [None, 40_000])
 @pytest.mark.parametrize("graph", [heavy(), chain(), fire()], ids=["heavy", "chain", "fire"])

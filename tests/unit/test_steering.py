@@ -11,10 +11,13 @@ from hwflow.errors import DesignError, DoesNotFitError
 from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import Conv2D
 from hwflow.plan import cost
-from hwflow.plan.cost import KINDS
+from hwflow.plan.cost import KINDS, Resources
 from hwflow.plan.dataflow import simulate
 from hwflow.plan.device import Device, find_device
+from hwflow.plan.fifo_search import sized
 from hwflow.plan.mapping import Choices, map_graph
+from hwflow.plan.pacing import sized_for
+from hwflow.plan.search import slowest
 from hwflow.plan.steering import Goal, decisions_json, plan_for, steered, with_decisions
 from hwflow.plan.streams import StreamGraph
 from tests.support.plan_graphs import Layer, bypass, chain, fire
@@ -95,3 +98,53 @@ def test_reuse_factors_by_hand_stay() -> None:
     assert chosen.folds["conv1"].multipliers == 16  # 9 taps of 4 x 4 channels over 9
     with pytest.raises(DesignError, match="7 is not legal"):
         plan_for(bypass(), Choices(lambda name: Layer(7), lambda name: True), ZCU102, Goal(), CLOCK)
+
+
+def test_depths_for_a_longer_interval_keep_it_with_less() -> None:
+    room = small(lut=8_000)
+    graph = plan_for(bypass(size=20, channels=8), CHOICES, room, Goal(), CLOCK).graph
+    shortest, _ = slowest(graph)
+    tight = sized_for(graph, shortest)
+    assert tight.stream_bits == sized(graph).stream_bits
+    for interval in (shortest + 1, 2 * shortest):
+        loose = sized_for(graph, interval)
+        assert set(loose.streams) == set(graph.streams)
+        assert loose.processes == graph.processes
+        result = simulate(loose)
+        assert not result.deadlock
+        assert shortest <= result.interval_cycles <= interval
+    assert loose.stream_bits < tight.stream_bits
+
+
+def test_what_is_kept_for_fifos_is_kept_of_each_resource_alone() -> None:
+    graph = fire()
+    part = small(lut=12_000, dsp=60)
+    plain = plan_for(graph, CHOICES, part, Goal(), CLOCK)
+    same = plan_for(graph, CHOICES, part, Goal(), CLOCK, Resources(ff=1))
+    assert same.to_json() == plain.to_json()
+    reserve = Resources(lut=1_500)
+    less = plan_for(graph, CHOICES, part, Goal(), CLOCK, reserve)
+    assert less.total.lut <= 0.8 * part.lut - reserve.lut
+    assert less.total.dsp <= 0.8 * part.dsp
+    assert less.interval_cycles >= plain.interval_cycles
+    with pytest.raises(
+        DoesNotFitError, match="80% of small, of it 9000 LUTs kept for FIFOs that keep the speed"
+    ):
+        plan_for(graph, CHOICES, part, Goal(), CLOCK, Resources(lut=9_000))
+
+
+def test_fifos_that_do_not_fit_beside_a_plan_make_it_slower_not_impossible() -> None:
+    """A network whose FIFOs alone take the planner's own plan beyond the share."""
+    graph = bypass(size=20, channels=8)
+    plain = plan_for(graph, CHOICES, small(lut=8_000), Goal(), CLOCK)
+    total = cost.total_cost(sized(plain.graph))
+    tight = small(lut=int(plain.total.lut / 0.8) + 1)
+    assert not total.fits(tight, 0.8)
+    _, streams = steered(graph, CHOICES, tight, Goal(), CLOCK)
+    assert cost.total_cost(streams).fits(tight, 0.8)
+    reached = simulate(streams).interval_cycles
+    _, streams = steered(graph, CHOICES, tight, Goal(reached), CLOCK)
+    assert cost.total_cost(streams).fits(tight, 0.8)
+    assert simulate(streams).interval_cycles <= reached
+    with pytest.raises(DoesNotFitError, match=r"nearest: slower: \d+ cycles a frame"):
+        steered(graph, CHOICES, tight, Goal(plain.interval_cycles), CLOCK)
