@@ -18,7 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from hwflow.checking import check_names, read_design, require_buildable, simulation_of
+from hwflow.checking import (
+    check_names,
+    read_design,
+    require_buildable,
+    require_foldable,
+    simulation_of,
+)
 from hwflow.design import Design
 from hwflow.integer_graph import IntegerGraph
 from hwflow.keras_models import load_keras, save_keras
@@ -97,6 +103,7 @@ def integer_graph(
         DesignError: if the design cannot be built.
     """
     with _up_to("lower", design_path, output, progress) as flow:
+        require_foldable(flow.graph, flow.design)
         return flow.graph
 
 
@@ -314,6 +321,7 @@ class _Flow:
         from hwflow.plan.figures import figures
         from hwflow.plan.steering import decisions_json, steered
 
+        require_foldable(self.graph, self.design)
         hardware = self.design.hardware
         choices, goal = choices_of(self.design), goal_of(self.design)
         device = device_of(hardware.part)

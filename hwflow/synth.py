@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from hwflow.errors import DesignError, Fault, ToolError
 from hwflow.hls_folder import HlsFolder, read_project
@@ -17,6 +13,7 @@ from hwflow.ingest import Comparison, merge
 from hwflow.progress import Progress
 from hwflow.report.vendor_files import VendorResult, join_reports, read_report
 from hwflow.report.vendor_report import VendorReport
+from hwflow.terminal import interruptible
 from hwflow.toolchain.diagnose import Advice, remarks
 from hwflow.toolchain.executors import run_jobs
 from hwflow.toolchain.synthesis import (
@@ -197,7 +194,7 @@ def synthesize_all(
         raise DesignError(
             "two of the projects, or two of their layers, have one name: run them apart"
         )
-    with _terminate_as_interrupt():
+    with interruptible():
         if len(jobs) == 1 and executor == "local":
             outcomes = [_one(jobs[0], progress, on_line)]
         else:
@@ -308,20 +305,3 @@ def _unique(notes: Sequence[Advice]) -> list[Advice]:
     for note in notes:
         chosen.setdefault((note.key, note.meaning), note)
     return list(chosen.values())
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Makes a polite `kill` end the tools as Ctrl-C does (in the main thread alone)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

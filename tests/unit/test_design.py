@@ -252,7 +252,7 @@ hardware: {part: xczu99eg-ffvb1156-2-e, io_type: io_parallel, backend: vits}
         "Did you mean 8?",
         "d.yaml:6:24 quantization.activations.width: must be an integer from 1 to 32, not 100.",
         "d.yaml:7:19 quantization.biases.width: must be an integer from 1 to 32, not 0.",
-        "d.yaml:7:36 quantization.biases.integer_bits: must be an integer from -32 to 64 or "
+        "d.yaml:7:36 quantization.biases.integer_bits: must be an integer from -32 to 30 or "
         "null, not 2.5.",
         "d.yaml:8:10 quantization.input: must be a mapping, not 8. Did you mean {width: 8}?",
         "d.yaml:9:13 quantization.rounding: must be 'half_even', not 'half_up'. The reason: "
