@@ -274,6 +274,10 @@ class _Flow:
         images = self.calibration_images((shape[0], shape[1], shape[2]))
         if is_quantized(network):
             note = self.progress.note
+            given = sorted(self.design.quantization.model_fields_set - {"input"})
+            if given:
+                keys = ", ".join(f"quantization.{key}" for key in given)
+                note(f"{keys} of the design: not used, the model's own quantizers hold")
             self.model = adopt(network, self.design.quantization.input, images, note)
         else:
             self.model = quantize(

@@ -346,6 +346,7 @@ def test_refused(extra: str, expected: str) -> None:
         ("verification: {images: x, seed: 2}", "verification.seed"),
         ("weights: {file: x, seed: 2}", "weights.seed"),
         ("weights: {file: x, source: random}", "weights.source"),
+        ("weights: {source: model, seed: 2}", "weights.seed"),
         ("hardware: {reuse_factor: 2, target: {interval_cycles: 9}}", "hardware.target"),
         (
             "hardware: {target: {interval_cycles: 9, frames_per_second: 2}}",
@@ -356,6 +357,25 @@ def test_refused(extra: str, expected: str) -> None:
 )
 def test_what_excludes_one_another(pair: str, key: str) -> None:
     assert any(f" {key}: must not stand beside `" in fault for fault in faults(MINIMAL + pair))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "wrong"),
+    [
+        ("{head: logits, k: 3, width: 4}", ["outputs.k", "outputs.width"]),
+        ("{head: top_k, k: 3}", []),
+        ("{k: 3, width: 4, layers: {a: {head: top_k}, b: {head: softmax}}}", []),
+        ("{head: top_k, layers: {a: {head: argmax, width: 9, k: 2}}}", ["outputs.layers.a.width"]),
+    ],
+)
+def test_what_no_head_takes(outputs: str, wrong: list[str]) -> None:
+    text = f"{MINIMAL}outputs: {outputs}\n"
+    if not wrong:
+        check(text)
+        return
+    found = faults(text)
+    assert [fault.split()[1].rstrip(":") for fault in found] == wrong
+    assert all("must come with `head: " in fault for fault in found)
 
 
 @pytest.mark.parametrize(
