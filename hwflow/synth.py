@@ -116,53 +116,6 @@ def plan_jobs(
     return jobs
 
 
-def synthesize(
-    folder: Path,
-    progress: Progress,
-    *,
-    stage: str = "csynth",
-    per_layer: bool = False,
-    implement: bool = False,
-    executor: str = "local",
-    workers: int | None = None,
-    address: str = "",
-    timeout_seconds: float | None = None,
-    on_line: Callable[[str], None] = lambda line: None,
-) -> SynthResult:
-    """Synthesizes a project up to a stage, and puts the results into its `metrics.json`.
-
-    Stages that are done for the same sources and tool are not run again.
-
-    Args:
-        folder: of the project.
-        progress: told what is running.
-        stage: the last one: `csim`, `csynth`, `cosim` or `vivado`.
-        per_layer: each layer's function alone, side by side, added up.
-        implement: with `vivado`: place and route too.
-        executor: `local`, `dask` or `slurm`.
-        workers: jobs at once.
-        address: of a Dask scheduler, or a partition of Slurm.
-        timeout_seconds: for each stage.
-        on_line: receives every line of the log (one job, here).
-
-    Raises:
-        DesignError: for a folder that is no project, or options that do not go together.
-        ToolError: if a tool is missing or fails: what it said, what that means, what to change.
-    """
-    return synthesize_all(
-        [folder],
-        progress,
-        stage=stage,
-        per_layer=per_layer,
-        implement=implement,
-        executor=executor,
-        workers=workers,
-        address=address,
-        timeout_seconds=timeout_seconds,
-        on_line=on_line,
-    )[0]
-
-
 def synthesize_all(
     folders: Sequence[Path],
     progress: Progress,
@@ -176,7 +129,27 @@ def synthesize_all(
     timeout_seconds: float | None = None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> list[SynthResult]:
-    """The same for several projects, side by side; see `synthesize`."""
+    """Synthesizes projects, side by side, and puts the results into their `metrics.json`.
+
+    Stages that are done for the same sources and tool are not run again.
+
+    Args:
+        folders: of the projects.
+        progress: told what is running.
+        stage: the last one: `csim`, `csynth`, `cosim` or `vivado`.
+        per_layer: each layer's function alone, side by side, added up.
+        implement: with `vivado`: place and route too.
+        executor: `local`, `dask` or `slurm`.
+        workers: jobs at once.
+        address: of a Dask scheduler, or a partition of Slurm.
+        timeout_seconds: for each stage.
+        on_line: receives every line of the log (of one job, run here).
+
+    Raises:
+        DesignError: for a folder that is no project, two jobs of one name, or options that do not
+            go together.
+        ToolError: if a tool is missing or fails: what it said, what that means, what to change.
+    """
     projects = [read_project(folder) for folder in folders]
     plans = [
         plan_jobs(
