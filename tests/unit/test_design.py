@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hwflow.design import Design, check_design, json_schema, load_design
 from hwflow.errors import DesignError, Fault
 from hwflow.networks import families
+from hwflow.sections import SECTIONS
 from hwflow.yaml_source import parse_yaml, read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -616,3 +618,25 @@ def test_a_wrong_preset_is_told_with_the_right_ones() -> None:
     assert told.endswith("not 'binry'. Did you mean 'binary'?")
     (told,) = faults(f"{MINIMAL}quantization: {{preset: xnor, weights: {{density: 2}}}}\n")
     assert "quantization.weights.density: must be a number above 0" in told
+
+
+def test_every_key_is_described() -> None:
+    """Each section of the page names its keys, and those of what stands in them."""
+
+    def keys(model: type[BaseModel]) -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            yield name
+            for inner in (field.annotation, *get_args(field.annotation)):
+                if isinstance(inner, type) and issubclass(inner, BaseModel):
+                    yield from keys(inner)
+
+    text = (ROOT / "docs" / "design-file.md").read_text(encoding="utf-8")
+    described = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
+    told = {section: body for title, body in described.items() for section in title.split(" and ")}
+    missing = [
+        f"{section}.{key}"
+        for section, model in SECTIONS.items()
+        for key in keys(model)
+        if not re.search(rf"\b{key}\b", told[section])
+    ]
+    assert missing == []

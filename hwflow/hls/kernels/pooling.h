@@ -108,15 +108,14 @@ WINDOW:
             }
             if (step == STEPS - 1) {
                 const number scale = number(row_scales[row]) * number(column_scales[column]);
-                beat<typename CONFIG::output_t, CONFIG::lanes> to;
-                HWFLOW_ONE_WORD(to)
-            RESULT:
+                accumulator_t products[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=products complete
+            PRODUCT:
                 for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-                    to.lane[lane] = requantize<typename CONFIG::requantization>(
-                        accumulator_t(sums[lane] * scale));
+                    products[lane] = sums[lane] * scale;
                 }
-                output.write(to);
+                write_requantized<typename CONFIG::requantization>(products, output);
                 if (++fold == CONFIG::channels / CONFIG::lanes) {
                     fold = 0;
                     if (++column == COLUMNS) {
@@ -165,18 +164,17 @@ PIXEL:
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_FLATTEN  // the pipeline never drains between pixels
             const beat<typename CONFIG::input_t, CONFIG::lanes>& from = input.read();
-            beat<typename CONFIG::output_t, CONFIG::lanes> to;
-            HWFLOW_ONE_WORD(to)
+            accumulator_t totals[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=totals complete
         LANE:
             for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
                 const number start = pixel == 0 ? number(0) : number(load(sums[fold][lane]));
-                const accumulator_t sum = start + load(from.lane[lane]);
-                sums[fold][lane] = sum;
-                to.lane[lane] = requantize<typename CONFIG::requantization>(sum);
+                totals[lane] = start + load(from.lane[lane]);
+                sums[fold][lane] = totals[lane];
             }
             if (pixel == CONFIG::pixels - 1) {
-                output.write(to);
+                write_requantized<typename CONFIG::requantization>(totals, output);
             }
         }
     }
