@@ -348,7 +348,9 @@ class Hardware(Section):
     )
     io_type: Literal["io_stream"] = Field("io_stream", description="Layers are joined by streams.")
     strategy: Literal["resource", "latency"] = Field(
-        "resource", description="Weights in memories, or in logic."
+        "resource",
+        description="resource: folded for the target, else for a million cycles a frame. latency: "
+        "folded as little as is legal.",
     )
     reuse_factor: ReuseFactor | None = Field(
         None, description="Uses of a multiplier for one output pixel, in every layer."

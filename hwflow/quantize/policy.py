@@ -26,6 +26,9 @@ MAXIMUM_WIDTH = 24
 FEW_VALUES = {"binary": (1, 1), "ternary": (2, 2), "powers_of_two": (2, 5)}
 """Least and greatest width of weights that do not take every integer of their width."""
 
+NO_ZERO = ("binary", "powers_of_two")
+"""Values of which none is zero."""
+
 
 class WidthSpec(Protocol):
     """A width of the design, and the integer bits if they are given by hand."""
@@ -273,6 +276,9 @@ def width_faults(
                     f"must not be given for the {values} weights of {{layers}}, which have a scale"
                 )
                 tell("weights.integer_bits", node.name, message)
+        if values in NO_ZERO and (widths.weights.density or 1) < 1:
+            message = f"must not be given for the {values} weights of {{layers}}: none can be 0"
+            tell("weights.density", node.name, message)
         for role, spec in (("weights", widths.weights), ("biases", widths.biases)):
             if role == "weights" and few is not None:
                 continue

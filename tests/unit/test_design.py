@@ -355,6 +355,7 @@ def test_refused(extra: str, expected: str) -> None:
             "hardware.target.interval_cycles",
         ),
         ("hardware: {target: {latency_ms: 9, fastest: true}}", "hardware.target.fastest"),
+        ("hardware: {strategy: latency, target: {latency_ms: 9}}", "hardware.target"),
     ],
 )
 def test_what_excludes_one_another(pair: str, key: str) -> None:

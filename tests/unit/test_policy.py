@@ -324,7 +324,8 @@ def test_weights_of_few_values_have_their_width() -> None:
         layers={
             "linear": {"weights": {"values": "powers_of_two", "width": 6}},
             "left": {"weights": {"values": "ternary", "width": 2, "integer_bits": 1}},
-            "right": {"weights": {"values": "ternary", "width": 2}},
+            "right": {"weights": {"values": "ternary", "width": 2, "density": 0.5}},
+            "squeeze": {"weights": {"density": 0.5}},
         },
     )
     with pytest.raises(DesignError) as caught:
@@ -332,6 +333,7 @@ def test_weights_of_few_values_have_their_width() -> None:
     told = [fault.message for fault in caught.value.faults]
     assert told == [
         "must be 1 for the binary weights of layer 'squeeze', not 8",
+        "must not be given for the binary weights of layer 'squeeze': none can be 0",
         "must not be given for the ternary weights of layer 'left', which have a scale",
         "must be from 2 to 5 for the powers_of_two weights of layer 'linear', not 6",
     ]
