@@ -23,10 +23,12 @@ import hwflow
 from hwflow import doctor
 from hwflow.cli import app, main
 from hwflow.errors import DesignError, DoesNotFitError, Fault, MismatchError, ToolError
+from hwflow.plan import dataflow_core
 from hwflow.plan.cost import Resources
 from hwflow.plan.device import load_devices
 from hwflow.plan.fit import fit
 from hwflow.progress import RichProgress, SilentProgress
+from hwflow.simulate import fast
 from hwflow.terminal import Terminated, interruptible
 
 VERIFICATION: dict[str, Any] = {
@@ -462,8 +464,23 @@ def test_doctor_finds_this_machine_fit() -> None:
     assert findings["hls4ml"]["found"] == "1.3.0"
     assert findings["hls4ml"]["hint"] == "needs hls4ml==1.3.0"
     assert findings["C++ compiler"]["ok"]
+    assert "portable" in findings["engine"]["found"]
+    assert findings["dataflow core"]["found"] == "compiled"
     assert {"Python", "memory", "cores", "disk", "make", *doctor.VENDOR_TOOLS} <= set(findings)
     assert "C++ compiler" in run("doctor").stdout
+
+
+def test_doctor_without_the_compiled_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise ToolError("is not built; install hwflow again")
+
+    monkeypatch.setattr(fast, "_library", missing)
+    monkeypatch.setattr(dataflow_core, "core", missing)
+    found = [finding for finding in doctor.examine(tmp_path) if not finding.ok and finding.required]
+    assert [finding.name for finding in found] == ["engine", "dataflow core"]
+    assert all(finding.hint == "is not built; install hwflow again" for finding in found)
 
 
 def test_doctor_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
