@@ -32,7 +32,7 @@ def build(design: Path | str, output: Path | str = "hls_projects") -> BuildResul
         output: folder of projects.
 
     Raises:
-        HwflowError: a DesignError, MismatchError or ToolError, as the build ends.
+        HwflowError: a DesignError, MismatchError, DoesNotFitError or ToolError, as the build ends.
     """
     from pathlib import Path
 

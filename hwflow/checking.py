@@ -9,8 +9,10 @@ from typing import Any, get_args
 import numpy as np
 
 from hwflow.design import Design, load_design
-from hwflow.errors import DesignError
+from hwflow.errors import DesignError, Fault, of_layers
+from hwflow.integer_graph import IntegerGraph
 from hwflow.networks import families, load_network
+from hwflow.opset import Conv2D
 from hwflow.schema_faults import did_you_mean
 from hwflow.sections import Simulation
 
@@ -108,6 +110,38 @@ def require_buildable(model: Any, design: Design) -> list[dict[str, Any]]:
     except DesignError as error:
         file = str(design.network.file or "")
         raise DesignError([replace(f, where=f.where or file) for f in error.faults]) from error
+
+
+def require_foldable(graph: IntegerGraph, design: Design) -> None:
+    """Refuses reuse factors and multipliers given by hand that a layer cannot have.
+
+    Raises:
+        DesignError: with every one of them, and its place in the design.
+    """
+    from hwflow.plan.folding import fold_for_reuse_factor
+    from hwflow.plan.lanes import foldable, multiplier_of
+    from hwflow.plan.wishes import choices_of
+
+    choices = choices_of(design)
+    told: list[tuple[str, Fault]] = []
+    for operation in graph.operations:
+        if not isinstance(operation, Conv2D):
+            continue
+        name, shape = operation.name, foldable(graph, operation)
+        for key in ("reuse_factor", "multiplier"):
+            try:
+                factor = choices.for_layer(name).reuse_factor
+                if key == "multiplier":
+                    multiplier_of(choices, operation, shape)
+                elif factor is not None and choices.explicit(name):
+                    fold_for_reuse_factor(shape, factor)
+            except DesignError as error:
+                place = design.hardware.place_of(key, name)
+                for fault in error.faults:
+                    message = fault.message.replace(f"layer {name!r}", "{layers}")
+                    told.append((name, design.fault(place, message)))
+    if told:
+        raise DesignError(of_layers(told))
 
 
 def simulation_of(ap_types: str) -> Simulation:

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, ParamSpec, cast
 
 import typer
 
@@ -19,7 +19,7 @@ from hwflow.errors import DesignError, HwflowError, MismatchError
 from hwflow.estimate.cli import estimate
 from hwflow.evaluate.cli import evaluate
 from hwflow.plan.cli import dataflow, plan
-from hwflow.terminal import working
+from hwflow.terminal import Terminated, interruptible, working
 
 app = typer.Typer(
     name="hwflow",
@@ -31,7 +31,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes as shells have them: 128 and the signal's number."""
+
+# typer brings a click of its own, of which it shows no more
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 DesignArgument = Annotated[Path, typer.Argument(help="The design file (YAML).")]
 ProjectArgument = Annotated[Path, typer.Argument(help="A project that `hwflow build` made.")]
@@ -55,10 +59,14 @@ def reported(command: Callable[_Parameters, None]) -> Callable[_Parameters, None
     def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> None:
         as_json = bool(kwargs.get("as_json"))
         try:
-            command(*args, **kwargs)
+            with interruptible():
+                command(*args, **kwargs)
         except HwflowError as error:
             _report(str(error), type(error).__name__, error.exit_code, _faults(error), as_json)
             raise typer.Exit(error.exit_code) from None
+        except Terminated:
+            _report("terminated", "Terminated", TERMINATED, [], as_json)
+            raise typer.Exit(TERMINATED) from None
         except KeyboardInterrupt:
             _report("interrupted", "Interrupted", INTERRUPTED, [], as_json)
             raise typer.Exit(INTERRUPTED) from None
@@ -72,7 +80,11 @@ def _faults(error: HwflowError) -> list[dict[str, str]]:
             {"where": fault.where, "subject": fault.subject, "message": fault.message}
             for fault in error.faults
         ]
-    return [{"where": "", "subject": "", "message": str(error)}]
+    return [_plain_fault(str(error))]
+
+
+def _plain_fault(message: str) -> dict[str, str]:
+    return {"where": "", "subject": "", "message": message}
 
 
 def _report(
@@ -80,7 +92,11 @@ def _report(
 ) -> None:
     print(text, file=sys.stderr)
     if as_json:
-        _print_json({"status": "error", "exit_code": exit_code, "kind": kind, "faults": faults})
+        _print_error(kind, exit_code, faults)
+
+
+def _print_error(kind: str, exit_code: int, faults: list[dict[str, str]]) -> None:
+    _print_json({"status": "error", "exit_code": exit_code, "kind": kind, "faults": faults})
 
 
 def _print_json(value: Any) -> None:
@@ -130,11 +146,12 @@ def build(
         )
     metrics = result.metrics
     if as_json:
-        _print_json({"status": "done", "project": str(result.project), "metrics": metrics})
+        published = {"project": str(result.project), "published": stop is None}
+        _print_json({"status": "done", **published, "metrics": metrics})
     else:
         from hwflow.summary import print_build
 
-        print_build(result.project, metrics)
+        print_build(result.project if stop is None else None, metrics)
     _require_exact(metrics.get("verification", {}))
 
 
@@ -239,8 +256,10 @@ def doctor(
     findings = examine(Path.cwd(), run_tools=run)
     missing = [finding.name for finding in findings if finding.required and not finding.ok]
     if as_json:
-        status = "error" if missing else "done"
-        _print_json({"status": status, "findings": [finding.to_json() for finding in findings]})
+        code = ToolError.exit_code if missing else 0
+        found = [finding.to_json() for finding in findings]
+        status = {"status": "error", "exit_code": code} if missing else {"status": "done"}
+        _print_json({**status, "findings": found})
     else:
         from hwflow.summary import print_findings
 
@@ -263,8 +282,16 @@ for _command in (
 
 
 def main() -> None:
-    """The entry point of the `hwflow` command."""
-    app()
+    """The entry point of the `hwflow` command; with `--json` wrong usage makes an object too."""
+    try:
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        error.show()
+        if "--json" in sys.argv[1:]:
+            fault = _plain_fault(error.format_message())
+            _print_error("UsageError", DesignError.exit_code, [fault])
+        code = DesignError.exit_code
+    sys.exit(code)
 
 
 if __name__ == "__main__":

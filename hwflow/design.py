@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -416,6 +416,9 @@ class _Checker:
         elif self.given("weights", "file") is None:
             self.fault(("weights", "source"), "must come with a `file` when it is 'file'.")
         self.exclude(("weights",), "file", "seed", "nothing is drawn")
+        if self.given("weights", "source") == "model":
+            self.exclude(("weights",), "source", "seed", "of a model's weights nothing is drawn")
+        self.check_heads()
         for key in ("calibration", "verification"):
             self.exclude((key,), "images", "source", "the images are the source")
             self.exclude((key,), "images", "seed", "nothing is drawn")
@@ -425,6 +428,9 @@ class _Checker:
             "target",
             "the target decides the reuse factors (hardware.layers may still set single ones)",
         )
+        if self.given("hardware", "strategy") == "latency":
+            why = "it folds as little as is legal, whatever the target"
+            self.exclude(("hardware",), "strategy", "target", why)
         target = self.given("hardware", "target")
         keys = tuple(Target.model_fields)
         for first, second in combinations(keys, 2):
@@ -432,6 +438,19 @@ class _Checker:
         if isinstance(target, dict) and not any(target.get(key) is not None for key in keys):
             names = ", ".join(f"`{key}`" for key in keys)
             self.fault(("hardware", "target"), f"must have one of {names}.")
+
+    def check_heads(self) -> None:
+        """What only one head takes, where no output has that head."""
+        layers = self.given("outputs", "layers")
+        sections: list[KeyPath] = [("outputs",)]
+        sections += [
+            ("outputs", "layers", name) for name in (layers if isinstance(layers, dict) else ())
+        ]
+        heads = [self.given(*map(str, section), "head") for section in sections]
+        for section, (key, head) in product(sections, (("k", "top_k"), ("width", "softmax"))):
+            if head not in heads and self.given(*map(str, section), key) is not None:
+                message = f"must come with `head: {head}`: no other head takes it."
+                self.fault((*section, key), message, of_key=True)
 
     def check_hardware(self, found: dict[str, Any]) -> None:
         from hwflow.plan.device import find_device, resolve_part

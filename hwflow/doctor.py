@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -45,7 +46,7 @@ class Finding:
 
 
 def examine(folder: Path, *, run_tools: bool = False) -> list[Finding]:
-    """Looks at Python, packages, compiler, machine and vendor tools.
+    """Looks at Python, packages, compiled libraries, compiler, machine and vendor tools.
 
     Args:
         folder: whose disk is to be measured.
@@ -54,6 +55,8 @@ def examine(folder: Path, *, run_tools: bool = False) -> list[Finding]:
     return [
         _python(),
         *_packages(),
+        _library("engine", _engine),
+        _library("dataflow core", _dataflow),
         _compiler(),
         _make(),
         _memory(),
@@ -88,6 +91,27 @@ def _packages() -> list[Finding]:
         hint = f"needs {wanted}" if ok else f"needs {wanted}: pip install '{wanted}'"
         findings.append(Finding(requirement.name, version, ok, True, hint))
     return sorted(findings, key=lambda finding: finding.name.lower())
+
+
+def _library(name: str, load: Callable[[], str]) -> Finding:
+    """One of the two libraries that installing hwflow compiles."""
+    try:
+        return Finding(name, load(), True, True)
+    except (HwflowError, ImportError, OSError) as error:
+        return Finding(name, "", False, True, str(error))
+
+
+def _engine() -> str:
+    from hwflow.simulate.fast import FastEngine
+
+    return f"runs on {', '.join(FastEngine.paths())}"
+
+
+def _dataflow() -> str:
+    from hwflow.plan.dataflow_core import core
+
+    core()
+    return "compiled"
 
 
 def _compiler() -> Finding:

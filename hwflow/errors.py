@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+MOST_NAMES = 6
+"""Layers that one fault names; of more it tells how many."""
 
 
 class HwflowError(Exception):
@@ -33,6 +36,31 @@ class Fault:
     def __str__(self) -> str:
         head = " ".join(part for part in (self.where, self.subject) if part)
         return f"{head}: {self.message}" if head else self.message
+
+
+def of_layers(told: Iterable[tuple[str, Fault]]) -> list[Fault]:
+    """One fault instead of many that differ by the layer alone.
+
+    Args:
+        told: name of a layer and its fault, whose message has `{layers}` where the name belongs:
+            it becomes `layer 'a'`, or `layers 'a', 'b' and 7 more`.
+    """
+    names: dict[Fault, list[str]] = {}
+    for name, fault in told:
+        names.setdefault(fault, []).append(name)
+    return [
+        replace(fault, message=fault.message.replace("{layers}", _named(layers)))
+        for fault, layers in names.items()
+    ]
+
+
+def _named(layers: Sequence[str]) -> str:
+    shown = [repr(name) for name in layers]
+    if len(shown) > MOST_NAMES:
+        shown[MOST_NAMES:] = [f"{len(shown) - MOST_NAMES} more"]
+    if len(shown) == 1:
+        return f"layer {shown[0]}"
+    return f"layers {', '.join(shown[:-1])} and {shown[-1]}"
 
 
 class DesignError(HwflowError):

@@ -18,7 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from hwflow.checking import check_names, read_design, require_buildable, simulation_of
+from hwflow.checking import (
+    check_names,
+    read_design,
+    require_buildable,
+    require_foldable,
+    simulation_of,
+)
 from hwflow.design import Design
 from hwflow.integer_graph import IntegerGraph
 from hwflow.keras_models import load_keras, save_keras
@@ -97,6 +103,7 @@ def integer_graph(
         DesignError: if the design cannot be built.
     """
     with _up_to("lower", design_path, output, progress) as flow:
+        require_foldable(flow.graph, flow.design)
         return flow.graph
 
 
@@ -267,6 +274,10 @@ class _Flow:
         images = self.calibration_images((shape[0], shape[1], shape[2]))
         if is_quantized(network):
             note = self.progress.note
+            given = sorted(self.design.quantization.model_fields_set - {"input"})
+            if given:
+                keys = ", ".join(f"quantization.{key}" for key in given)
+                note(f"{keys} of the design: not used, the model's own quantizers hold")
             self.model = adopt(network, self.design.quantization.input, images, note)
         else:
             self.model = quantize(
@@ -314,6 +325,7 @@ class _Flow:
         from hwflow.plan.figures import figures
         from hwflow.plan.steering import decisions_json, steered
 
+        require_foldable(self.graph, self.design)
         hardware = self.design.hardware
         choices, goal = choices_of(self.design), goal_of(self.design)
         device = device_of(hardware.part)

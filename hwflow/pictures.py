@@ -97,6 +97,10 @@ def read_pictures(
     Raises:
         DesignError: if there are none, or any cannot be read or does not fit; all faults at once.
     """
+    if not source.exists():
+        raise _fault(
+            source, "must be a picture, a folder of pictures or a .npy file, but is not there"
+        )
     if source.suffix.lower() == ".npy":
         return _read_array(source, input_shape, count)
     if source.is_dir():

@@ -187,11 +187,18 @@ class Project:
 
         return weights_of(self.streams, self.graph, other)
 
+    def _work(self, name: str) -> Path:
+        """A folder of the working area beside the project; what is in it, logs above all, stays."""
+        folder = self.folder.parent / f".{self.folder.name}" / name
+        with disk_errors(f"making {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def _simulated(self, inputs: dict[str, IntArray], weights: bytes | None) -> dict[str, IntArray]:
         from hwflow.simulate.csim import simulate
 
+        log = self._work("predict") / "log.txt"
         with tempfile.TemporaryDirectory() as scratch:
-            log = Path(scratch) / "log.txt"
             simulator = self.simulator(log, SilentProgress())
             if weights is not None:
                 words = Path(scratch) / "weights.bin"
@@ -231,7 +238,7 @@ class Project:
         return compile_project(
             self.folder / "hls",
             self.streams,
-            self.folder.parent / f".{self.folder.name}" / "objects",
+            self._work("objects"),
             log,
             ap_types=chosen.ap_types,
             progress=lambda done, total: progress.advance(done, total, "layers"),
@@ -248,6 +255,8 @@ class Project:
         from hwflow.pictures import load_images
         from hwflow.simulate.verify import verify
 
+        if ap_types is not None:
+            simulation_of(ap_types)  # told before anything runs
         told = progress or SilentProgress()
         given = self._json("design.json")["verification"]
         settings = {k: v for k, v in given.items() if k != "images"}
@@ -258,26 +267,27 @@ class Project:
         (input_name,) = self.graph.inputs
         shape = self.graph.tensors[input_name].shape
         values = load_images(images, self.preprocessing, shape, chosen, verification.seed)
-        # beside the project, for the files of a large network are too large for most /tmp
-        work = self.folder.parent / f".{self.folder.name}"
-        with disk_errors(f"making {work.name}"):
-            work.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=work) as scratch:
-            folder = Path(scratch)
-            with told.step("compile"):
-                simulator = self.simulator(folder / "compile.txt", told, ap_types)
-            with told.step("verify"):
-                tally, details = verify(
-                    self.graph,
-                    self.model,
-                    simulator,
-                    values,
-                    folder / "run",
-                    folder / "verify.txt",
-                    progress=lambda done, total: told.advance(done, total, "images"),
-                    given=self.given,
-                )
+        work = self._work("verify")
+        with told.step("compile"):
+            simulator = self.simulator(work / "compile.txt", told, ap_types)
+        # not in /tmp, where the files of a large network are too large
+        with tempfile.TemporaryDirectory(dir=work) as scratch, told.step("verify"):
+            tally, details = verify(
+                self.graph,
+                self.model,
+                simulator,
+                values,
+                Path(scratch) / "run",
+                work / "verify.txt",
+                progress=lambda done, total: told.advance(done, total, "images"),
+                given=self.given,
+            )
         require_exact(
-            tally, self.graph, self.streams, self.folder / "hls", values, work / "reproducer"
+            tally,
+            self.graph,
+            self.streams,
+            self.folder / "hls",
+            values,
+            work.with_name("reproducer"),
         )
         return tally.to_json(self.graph) | details.summary

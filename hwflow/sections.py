@@ -40,7 +40,10 @@ RESERVED_NAMES = frozenset(
 """Words that cannot name a design: C++'s own, and those of the emitted project."""
 
 Width = Annotated[int, Field(ge=1, le=32)]
-IntegerBits = Annotated[int, Field(ge=-32, le=64)]
+IntegerBits = Annotated[int, Field(ge=-32, le=30)]
+"""Of weights and biases, which can be scaled down; QKeras counts up to 30 of them in int32."""
+TensorBits = Annotated[int, Field(ge=0, le=30)]
+"""Of tensors, which QKeras cannot scale."""
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
@@ -119,7 +122,7 @@ class Format(Section):
     """Width of a kind of tensor, and where its binary point is."""
 
     width: Width = Field(default=8, description="Bits, the sign included.")
-    integer_bits: IntegerBits | None = Field(
+    integer_bits: TensorBits | None = Field(
         default=None,
         description="Bits left of the binary point as ap_fixed counts them, the sign included; "
         "null lets calibration choose.",
@@ -129,6 +132,10 @@ class Format(Section):
 class WeightFormat(Format):
     """The same for weights: their values, their scales, and what is done to them before."""
 
+    integer_bits: IntegerBits | None = Field(
+        default=None,
+        description="Bits left of the binary point, the sign included; null takes the best.",
+    )
     values: Literal["linear", "ternary", "binary", "powers_of_two"] = Field(
         default="linear",
         description="linear: every integer of the width. ternary: -1, 0, 1 (width 2). binary: -1, "
@@ -157,27 +164,18 @@ class BiasFormat(Format):
     """The same for biases, which are wider by default."""
 
     width: Width = Field(default=16, description="Bits, the sign included.")
-
-
-class PartialFormat(Section):
-    """What a layer has otherwise; what is not given stays as it is."""
-
-    width: Width = Field(default=8, description="Bits, the sign included.")
     integer_bits: IntegerBits | None = Field(
-        default=None, description="Bits left of the binary point; null lets calibration choose."
+        default=None,
+        description="Bits left of the binary point, the sign included; null takes what they need.",
     )
-
-
-class PartialWeightFormat(WeightFormat):
-    """The same for weights."""
 
 
 class PartialLayer(Section):
     """The formats of the layers that a pattern names, as far as they differ."""
 
-    weights: PartialWeightFormat | None = None
-    activations: PartialFormat | None = None
-    biases: PartialFormat | None = None
+    weights: WeightFormat | None = None
+    activations: Format | None = None
+    biases: BiasFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -247,6 +245,27 @@ class Quantization(Section):
                     updated = getattr(result, kind).model_copy(update=given)
                     result = replace(result, **{kind: updated})
         return result
+
+    def place_of(self, key: str, name: str, roles: Iterable[Role] = ()) -> str:
+        """The dotted path of what holds for a layer: of the last that `for_layer` takes it from.
+
+        Args:
+            key: such as `weights.width`.
+            name: of the layer.
+            roles: that it has in its network, the more particular one later.
+        """
+        kind, field = key.split(".")
+        partials: dict[str, PartialLayer] = {role: getattr(self, role) for role in roles}
+        partials |= {
+            f"layers.{pattern}": self.layers[pattern]
+            for pattern in self.layers
+            if fnmatchcase(name, pattern)
+        }
+        for place, partial in reversed(partials.items()):
+            change = getattr(partial, kind)
+            if change is not None and field in change.model_fields_set:
+                return f"quantization.{place}.{key}"
+        return f"quantization.{key}"
 
 
 class Images(Section):
@@ -329,7 +348,9 @@ class Hardware(Section):
     )
     io_type: Literal["io_stream"] = Field("io_stream", description="Layers are joined by streams.")
     strategy: Literal["resource", "latency"] = Field(
-        "resource", description="Weights in memories, or in logic."
+        "resource",
+        description="resource: folded for the target, else for a million cycles a frame. latency: "
+        "folded as little as is legal.",
     )
     reuse_factor: ReuseFactor | None = Field(
         None, description="Uses of a multiplier for one output pixel, in every layer."
@@ -360,6 +381,13 @@ class Hardware(Section):
             given = {field: getattr(partial, field) for field in partial.model_fields_set}
             result = replace(result, **given)
         return result
+
+    def place_of(self, key: str, name: str) -> str:
+        """The dotted path of what holds for a layer, likewise."""
+        for pattern, partial in reversed(self.layers.items()):
+            if fnmatchcase(name, pattern) and key in partial.model_fields_set:
+                return f"hardware.layers.{pattern}.{key}"
+        return f"hardware.{key}"
 
 
 HeadName = Literal["logits", "argmax", "top_k", "softmax"]

@@ -54,8 +54,8 @@ def verification_line(verification: Mapping[str, Any]) -> str:
     )
 
 
-def print_build(project: Path, metrics: Mapping[str, Any]) -> None:
-    """The end of a build, the verdict in the last line."""
+def print_build(project: Path | None, metrics: Mapping[str, Any]) -> None:
+    """The end of a build, the verdict in the last line; `project` is None if none was published."""
     rows = [
         (label, _number(metrics[key]))
         for label, key in (
@@ -77,7 +77,7 @@ def print_build(project: Path, metrics: Mapping[str, Any]) -> None:
     if timings:
         steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in timings.items())
         rows.append(("seconds", f"{sum(timings.values()):.1f} ({steps})"))
-    rows.append(("project", str(project)))
+    rows.append(("project", "not published: stopped by --to" if project is None else str(project)))
     console = _console()
     console.print(_pairs(rows))
     print_verification(metrics.get("verification", {}))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from hwflow.errors import DesignError, Fault, ToolError
 from hwflow.hls_folder import HlsFolder, read_project
@@ -17,6 +13,7 @@ from hwflow.ingest import Comparison, merge
 from hwflow.progress import Progress
 from hwflow.report.vendor_files import VendorResult, join_reports, read_report
 from hwflow.report.vendor_report import VendorReport
+from hwflow.terminal import interruptible
 from hwflow.toolchain.diagnose import Advice, remarks
 from hwflow.toolchain.executors import run_jobs
 from hwflow.toolchain.synthesis import (
@@ -119,53 +116,6 @@ def plan_jobs(
     return jobs
 
 
-def synthesize(
-    folder: Path,
-    progress: Progress,
-    *,
-    stage: str = "csynth",
-    per_layer: bool = False,
-    implement: bool = False,
-    executor: str = "local",
-    workers: int | None = None,
-    address: str = "",
-    timeout_seconds: float | None = None,
-    on_line: Callable[[str], None] = lambda line: None,
-) -> SynthResult:
-    """Synthesizes a project up to a stage, and puts the results into its `metrics.json`.
-
-    Stages that are done for the same sources and tool are not run again.
-
-    Args:
-        folder: of the project.
-        progress: told what is running.
-        stage: the last one: `csim`, `csynth`, `cosim` or `vivado`.
-        per_layer: each layer's function alone, side by side, added up.
-        implement: with `vivado`: place and route too.
-        executor: `local`, `dask` or `slurm`.
-        workers: jobs at once.
-        address: of a Dask scheduler, or a partition of Slurm.
-        timeout_seconds: for each stage.
-        on_line: receives every line of the log (one job, here).
-
-    Raises:
-        DesignError: for a folder that is no project, or options that do not go together.
-        ToolError: if a tool is missing or fails: what it said, what that means, what to change.
-    """
-    return synthesize_all(
-        [folder],
-        progress,
-        stage=stage,
-        per_layer=per_layer,
-        implement=implement,
-        executor=executor,
-        workers=workers,
-        address=address,
-        timeout_seconds=timeout_seconds,
-        on_line=on_line,
-    )[0]
-
-
 def synthesize_all(
     folders: Sequence[Path],
     progress: Progress,
@@ -179,7 +129,27 @@ def synthesize_all(
     timeout_seconds: float | None = None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> list[SynthResult]:
-    """The same for several projects, side by side; see `synthesize`."""
+    """Synthesizes projects, side by side, and puts the results into their `metrics.json`.
+
+    Stages that are done for the same sources and tool are not run again.
+
+    Args:
+        folders: of the projects.
+        progress: told what is running.
+        stage: the last one: `csim`, `csynth`, `cosim` or `vivado`.
+        per_layer: each layer's function alone, side by side, added up.
+        implement: with `vivado`: place and route too.
+        executor: `local`, `dask` or `slurm`.
+        workers: jobs at once.
+        address: of a Dask scheduler, or a partition of Slurm.
+        timeout_seconds: for each stage.
+        on_line: receives every line of the log (of one job, run here).
+
+    Raises:
+        DesignError: for a folder that is no project, two jobs of one name, or options that do not
+            go together.
+        ToolError: if a tool is missing or fails: what it said, what that means, what to change.
+    """
     projects = [read_project(folder) for folder in folders]
     plans = [
         plan_jobs(
@@ -197,7 +167,7 @@ def synthesize_all(
         raise DesignError(
             "two of the projects, or two of their layers, have one name: run them apart"
         )
-    with _terminate_as_interrupt():
+    with interruptible():
         if len(jobs) == 1 and executor == "local":
             outcomes = [_one(jobs[0], progress, on_line)]
         else:
@@ -308,20 +278,3 @@ def _unique(notes: Sequence[Advice]) -> list[Advice]:
     for note in notes:
         chosen.setdefault((note.key, note.meaning), note)
     return list(chosen.values())
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Makes a polite `kill` end the tools as Ctrl-C does (in the main thread alone)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -35,15 +35,10 @@ def estimate(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """Estimate resources and cycles, each figure with its source and its error.
-
-    Raises:
-        DesignError: if the design, project or table cannot be read. A faulty row of a table is
-            null with a reason.
-    """
+    """Estimate resources and cycles, each figure with its source and its error."""
     if (target is None) == (config is None):
         raise DesignError(
-            Fault("", "", "give a project or a design, or a table of layers by --config.")
+            Fault("", "", "give either a project or a design, or a table of layers by --config.")
         )
     if config is not None:
         _estimate_table(config, as_json)

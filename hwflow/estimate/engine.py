@@ -22,6 +22,9 @@ MOST_DIGITS = 3.7
 LATENCY_POOL = "engine_latency"
 """The fitted weights that every family with constant weights shares."""
 
+BLOCKS = ("dsp", "bram_18k", "uram")
+"""Figures that follow from an engine's shape alone."""
+
 LARGEST_SHARING = 1023
 """Products that share a multiplier at most under the Latency strategy."""
 
@@ -108,6 +111,10 @@ class Engine:
         if not self.resource or self.reuse_factor <= 1:
             return 0
         return rules.weight_rom_bram_18k(self.n_in, self.n_out, self.reuse_factor, self.weight)
+
+    def blocks(self, figure: str) -> float:
+        """One of `BLOCKS`; hls4ml puts no weights into UltraRAM."""
+        return {"dsp": self.dsp, "bram_18k": float(self.bram_18k), "uram": 0.0}[figure]
 
     @property
     def resource_extra_cycles(self) -> int:

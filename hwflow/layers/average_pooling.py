@@ -13,6 +13,7 @@ from hwflow.layers.base import (
     QuantizedBuilder,
     layer_padding,
     pair,
+    pooling,
 )
 from hwflow.opset import SumPool2D, common_divisor
 
@@ -22,12 +23,7 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 
     if node.kind == "GlobalAveragePooling2D":
         return GlobalAveragePooling2D(keepdims=node.config["keepdims"], name=node.name)(inputs[0])
-    return AveragePooling2D(
-        pair(node.config["pool_size"]),
-        strides=pair(node.config["strides"]),
-        padding=node.config["padding"],
-        name=node.name,
-    )(inputs[0])
+    return pooling(AveragePooling2D, node, inputs[0])
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:

@@ -215,6 +215,23 @@ def pair(value: Any) -> tuple[int, int]:
     return (int(first), int(second))
 
 
+def pooling(kind: Any, node: FloatNode, tensor: Any) -> Any:
+    """A tensor through a pooling layer of Keras with a node's window.
+
+    Args:
+        kind: the layer's class, `MaxPooling2D` or `AveragePooling2D`.
+        node: whose settings and name it gets.
+        tensor: what it pools.
+    """
+    layer = kind(
+        pair(node.config["pool_size"]),
+        strides=pair(node.config["strides"]),
+        padding=node.config["padding"],
+        name=node.name,
+    )
+    return layer(tensor)
+
+
 def same_padding(
     size: tuple[int, int], window: tuple[int, int], strides: tuple[int, int]
 ) -> Padding:

@@ -14,6 +14,7 @@ from hwflow.layers.base import (
     added_padding,
     layer_padding,
     pair,
+    pooling,
 )
 from hwflow.opset import MaxPool2D
 
@@ -21,12 +22,7 @@ from hwflow.opset import MaxPool2D
 def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -> Any:
     from keras.layers import MaxPooling2D
 
-    return MaxPooling2D(
-        pair(node.config["pool_size"]),
-        strides=pair(node.config["strides"]),
-        padding=node.config["padding"],
-        name=node.name,
-    )(inputs[0])
+    return pooling(MaxPooling2D, node, inputs[0])
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:

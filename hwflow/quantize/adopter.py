@@ -70,7 +70,7 @@ class Adopter:
         node = FloatNode(layer.name, "InputLayer", (), {}, {}, shape, layer.name)
         spec = self.input_spec
         name = f"{layer.name}_quantized"
-        point = Point(name, layer.name, spec.width, spec.integer_bits, layer.name)
+        point = Point(name, layer.name, spec.width, spec.integer_bits, "", layer.name)
         graph = FloatGraph((node,), (layer.name,))
         return calibrate(self.model, graph, [point], self.images)[name]
 

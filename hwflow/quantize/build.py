@@ -52,6 +52,7 @@ def quantize(
         note(text)
     quantization, points = quantizable(graph, section, fault)
     formats = calibrate(model, graph, points, images, progress)
+    policy.raise_faults(policy.sign_faults(points, formats, quantization, fault))
     images = images_at_hand(graph, images)
     layers = [model.get_layer(node.name) for node in graph.nodes if not node.source]
     activated = {layer.name: (layer.output, layer.activation) for layer in layers}

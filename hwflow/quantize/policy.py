@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from hwflow.errors import DesignError, Fault
+from hwflow.errors import DesignError, Fault, of_layers
 from hwflow.fixed_point import FixedPoint
 from hwflow.layers import float_kind
 from hwflow.layers.base import FloatNode
@@ -25,6 +25,9 @@ MAXIMUM_WIDTH = 24
 
 FEW_VALUES = {"binary": (1, 1), "ternary": (2, 2), "powers_of_two": (2, 5)}
 """Least and greatest width of weights that do not take every integer of their width."""
+
+NO_ZERO = ("binary", "powers_of_two")
+"""Values of which none is zero."""
 
 
 class WidthSpec(Protocol):
@@ -78,6 +81,9 @@ class Quantization(Protocol):
     def for_layer(self, name: str) -> LayerWidths:
         """The widths that hold for a layer."""
 
+    def place_of(self, key: str, name: str) -> str:
+        """Where in the design that of `key` stands, such as `weights.width`."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -88,6 +94,7 @@ class Point:
         node: name of the float node whose output is quantized there.
         width: bits of the format.
         integer_bits: given by hand, or nothing.
+        layer: whose activations have that width; empty for the network's input.
         group: points with the same group share one format (they are concatenated).
     """
 
@@ -95,6 +102,7 @@ class Point:
     node: str
     width: int
     integer_bits: int | None
+    layer: str
     group: str
 
 
@@ -104,26 +112,25 @@ def points_of(graph: FloatGraph, quantization: Quantization) -> tuple[Point, ...
     The input is; so is every activation, and every computing layer that no activation alone reads.
     """
     points: list[Point] = []
+
+    def add(name: str, node: str, spec: WidthSpec, layer: str) -> None:
+        points.append(Point(name, node, spec.width, spec.integer_bits, layer, node))
+
     for node in graph.nodes:
         kind = float_kind(node.kind)
         if node.kind == "InputLayer":
-            spec = quantization.input
-            points.append(
-                Point(f"{node.name}_quantized", node.name, spec.width, spec.integer_bits, node.name)
-            )
+            add(f"{node.name}_quantized", node.name, quantization.input, "")
             continue
         assert kind is not None  # what has none was refused on reading
+        own = quantization.for_layer(node.name).activations
         if kind.is_activation:
-            source = graph.node(node.inputs[0])
-            own = quantization.for_layer(node.name).activations
-            above = quantization.for_layer(source.name).activations
-            spec = own if own != quantization.for_layer("").activations else above
-            points.append(Point(node.name, node.name, spec.width, spec.integer_bits, node.name))
+            source = node.inputs[0]
+            if own != quantization.for_layer("").activations:
+                add(node.name, node.name, own, node.name)
+            else:
+                add(node.name, node.name, quantization.for_layer(source).activations, source)
         elif kind.computes_in(node) and not feeds_activation(graph, node):
-            spec = quantization.for_layer(node.name).activations
-            points.append(
-                Point(f"{node.name}_quantized", node.name, spec.width, spec.integer_bits, node.name)
-            )
+            add(f"{node.name}_quantized", node.name, own, node.name)
     return _grouped(graph, points)
 
 
@@ -155,7 +162,7 @@ def _grouped(graph: FloatGraph, points: Iterable[Point]) -> tuple[Point, ...]:
             first, *others = sorted(find(name) for name in origin[node.name])
             for other in others:
                 leader[other] = first
-    return tuple(Point(p.name, p.node, p.width, p.integer_bits, find(p.node)) for p in order)
+    return tuple(replace(point, group=find(point.node)) for point in order)
 
 
 def output_groups(graph: FloatGraph, points: Iterable[Point]) -> frozenset[str]:
@@ -246,56 +253,82 @@ def width_faults(
         quantization: the design's section.
         fault: makes a fault of a key path and a message.
     """
-    faults = []
+    told: list[tuple[str, Fault]] = []
+
+    def tell(key: str, layer: str, message: str) -> None:
+        told.append((layer, fault(quantization.place_of(key, layer), message)))
+
     for node in graph.nodes:
         kind = float_kind(node.kind)
         if kind is None or not kind.weights:
             continue
         widths = quantization.for_layer(node.name)
-        few = FEW_VALUES.get(widths.weights.values)
+        values, width = widths.weights.values, widths.weights.width
+        few = FEW_VALUES.get(values)
         if few is not None:
             low, high = few
-            if not low <= widths.weights.width <= high:
+            if not low <= width <= high:
                 wanted = f"from {low} to {high}" if low < high else str(low)
-                faults.append(
-                    fault(
-                        "quantization.weights.width",
-                        f"must be {wanted} for the {widths.weights.values} weights of layer "
-                        f"{node.name!r}, not {widths.weights.width}",
-                    )
-                )
+                message = f"must be {wanted} for the {values} weights of {{layers}}, not {width}"
+                tell("weights.width", node.name, message)
             elif widths.weights.integer_bits is not None:
-                faults.append(
-                    fault(
-                        "quantization.weights.integer_bits",
-                        f"must not be given for {widths.weights.values} weights (layer "
-                        f"{node.name!r}): they have a scale instead",
-                    )
+                message = (
+                    f"must not be given for the {values} weights of {{layers}}, which have a scale"
                 )
+                tell("weights.integer_bits", node.name, message)
+        if values in NO_ZERO and (widths.weights.density or 1) < 1:
+            message = f"must not be given for the {values} weights of {{layers}}: none can be 0"
+            tell("weights.density", node.name, message)
         for role, spec in (("weights", widths.weights), ("biases", widths.biases)):
             if role == "weights" and few is not None:
                 continue
             if not 2 <= spec.width <= MAXIMUM_WIDTH:
-                faults.append(
-                    fault(
-                        f"quantization.{role}.width",
-                        f"must be from 2 to {MAXIMUM_WIDTH} for layer {node.name!r}, not "
-                        f"{spec.width}: one bit needs `values: binary`, and Keras stores "
-                        f"weights in float32",
-                    )
+                message = (
+                    f"must be from 2 to {MAXIMUM_WIDTH} for {{layers}}, not {spec.width}: one bit "
+                    f"needs `values: binary`, and Keras stores weights in float32"
                 )
+                tell(f"{role}.width", node.name, message)
     for point in points:
         least = 2 if point.name.endswith("_quantized") else 1
         if not least <= point.width <= MAXIMUM_WIDTH:
-            faults.append(
-                fault(
-                    "quantization.activations.width",
-                    f"must be from {least} to {MAXIMUM_WIDTH} for tensor {point.name!r}, not "
-                    f"{point.width}",
-                )
-            )
-    unique = {str(item): item for item in faults}
-    return list(unique.values())
+            message = f"must be from {least} to {MAXIMUM_WIDTH} for {{layers}}, not {point.width}"
+            told.append((point.node, fault(place_of(point, "width", quantization), message)))
+    return of_layers(told)
+
+
+def place_of(point: Point, key: str, quantization: Quantization) -> str:
+    """Where the design has the `width` or the `integer_bits` of a point."""
+    if not point.layer:
+        return f"quantization.input.{key}"
+    return quantization.place_of(f"activations.{key}", point.layer)
+
+
+def sign_faults(
+    points: Iterable[Point],
+    formats: Mapping[str, FixedPoint],
+    quantization: Quantization,
+    fault: Callable[[str, str], Fault],
+) -> list[Fault]:
+    """Integer bits given by hand that leave none for the sign, as faults of the design.
+
+    Args:
+        points: quantized tensors.
+        formats: theirs, by name.
+        quantization: the design's section.
+        fault: makes a fault of a key path and a message.
+    """
+    return of_layers(
+        (
+            point.node,
+            fault(
+                place_of(point, "integer_bits", quantization),
+                "must be at least 1 for {layers}, whose output has a sign, not "
+                f"{point.integer_bits}",
+            ),
+        )
+        for point in points
+        if point.integer_bits is not None and formats[point.name].qkeras_integer < 0
+    )
 
 
 def raise_faults(faults: Iterable[Fault]) -> None:

@@ -22,6 +22,9 @@ class SectionOfRoles(Protocol):
     def for_layer(self, name: str, roles: Sequence[Any] = ()) -> LayerWidths:
         """The widths that hold for a layer of a name and of roles."""
 
+    def place_of(self, key: str, name: str, roles: Sequence[Any] = ()) -> str:
+        """Where in the design that of `key` stands, such as `weights.width`."""
+
 
 class OfNetwork:
     """The section for one network: widths by the layer's name alone.
@@ -41,6 +44,9 @@ class OfNetwork:
 
     def for_layer(self, name: str) -> LayerWidths:
         return self._section.for_layer(name, self._roles.get(name, ()))
+
+    def place_of(self, key: str, name: str) -> str:
+        return self._section.place_of(key, name, self._roles.get(name, ()))
 
 
 def roles_of(nodes: Sequence[FloatNode]) -> Mapping[str, tuple[Role, ...]]:

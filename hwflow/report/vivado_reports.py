@@ -39,6 +39,17 @@ def _header(text: str, name: str) -> str:
     return found.group(1).strip() if found else ""
 
 
+def _origin(path: Path, text: str) -> dict[str, Any]:
+    """What a report says of itself: tool, stage and part."""
+    return {
+        "source": "vivado",
+        "stage": _stage(text),
+        "path": str(path),
+        "tool": _tool(text),
+        "part": _header(text, "Device"),
+    }
+
+
 def _stage(text: str) -> str:
     state = _header(text, "Design State").lower()
     for stage in ("routed", "placed", "synthesized"):
@@ -91,12 +102,8 @@ def read_utilization(path: Path) -> VendorReport:
         raise bad_report(path, f"is truncated: it does not say {', '.join(sorted(missing))}")
     used.setdefault("uram", 0)
     return VendorReport(
-        source="vivado",
-        stage=_stage(text),
-        path=str(path),
-        tool=_tool(text),
+        **_origin(path, text),
         top=_header(text, "Design"),
-        part=_header(text, "Device"),
         available=available,
         **used,
     )
@@ -154,12 +161,8 @@ def _read_hierarchy(path: Path, text: str) -> VendorReport:
         raise bad_report(path, "is truncated: the table of instances is missing")
     top = rows[0]
     return VendorReport(
-        source="vivado",
-        stage=_stage(text),
-        path=str(path),
-        tool=_tool(text),
+        **_origin(path, text),
         top=top.instance,
-        part=_header(text, "Device"),
         lut=top.lut,
         ff=top.ff,
         dsp=top.dsp,
@@ -194,12 +197,8 @@ def read_timing(path: Path) -> VendorReport:
         raise bad_report(path, f"is damaged: {slack[0]!r} stands where the worst slack must be")
     period, worst = float(found.group(1)), float(slack[0])
     return VendorReport(
-        source="vivado",
-        stage=_stage(text),
-        path=str(path),
-        tool=_tool(text),
+        **_origin(path, text),
         top=_header(text, "Design"),
-        part=_header(text, "Device"),
         clock_period_ns=period,
         clock_estimate_ns=round(period - worst, 3),
         worst_slack_ns=worst,

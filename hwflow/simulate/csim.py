@@ -130,7 +130,8 @@ def compile_project(
     wanted.sort(key=lambda pair: -pair[0].stat().st_size)
     count = workers or os.cpu_count() or 1
     log.parent.mkdir(parents=True, exist_ok=True)
-    progress(0, len(wanted))
+    if wanted:
+        progress(0, len(wanted))
     flags = (*_flags(compiler), *(f"-I{folder}" for folder in (*INCLUDES, types)))
     with disk_errors(f"writing {log.name}"):
         log.write_text(f"{compiler}, {ap_types} ap_types: {len(wanted)} of {len(units)} units\n")

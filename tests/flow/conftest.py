@@ -81,8 +81,12 @@ def tiny_network() -> Any:
     x = layers.MaxPooling2D(3, strides=2, name="pool")(x)
     x = layers.Conv2D(4, 1, name="pointwise")(x)
     x = layers.GlobalAveragePooling2D(name="mean")(x)
-    model = keras.Model(image, x, name="tiny")
-    rng = np.random.default_rng(5)
+    return with_weights(keras.Model(image, x, name="tiny"), seed=5)
+
+
+def with_weights(model: Any, seed: int) -> Any:
+    """The model with weights drawn so that its sums stay near one."""
+    rng = np.random.default_rng(seed)
     model.set_weights([rng.normal(0, 0.4, w.shape) for w in model.get_weights()])
     return model
 
@@ -104,6 +108,18 @@ def built(design: Path, root: Path, name: str) -> Built:
     return Built(design, root, name, result.metrics)
 
 
+def built_tiny(folder: Path, text: str = TINY) -> Built:
+    """The network of four layers, built by a design in a folder that workers share."""
+    folder.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        design = folder / "tiny.yaml"
+        if not design.exists():
+            keras_models.save_keras(tiny_network(), folder / "tiny.h5")
+            design.write_text(text)
+    return built(design, folder / "projects", "tiny")
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of a session share."""
@@ -122,12 +138,4 @@ def small(shared: Path) -> Built:
 @pytest.fixture(scope="session")
 def tiny(shared: Path) -> Built:
     """A network of four layers from a file, built and verified."""
-    folder = shared / "tiny"
-    folder.mkdir(exist_ok=True)
-    with (shared / "tiny.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        design = folder / "tiny.yaml"
-        if not design.exists():
-            keras_models.save_keras(tiny_network(), folder / "tiny.h5")
-            design.write_text(TINY)
-    return built(design, folder / "projects", "tiny")
+    return built_tiny(shared / "tiny")

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from hwflow import keras_models
 from hwflow.cli import app
 from hwflow.errors import DesignError, ToolError
+from hwflow.project import Project
 from tests.flow.conftest import TINY, Built, tiny_network
 
 
@@ -118,7 +119,28 @@ BAD_DESIGNS: dict[str, tuple[list[tuple[str, str]], tuple[str, ...]]] = {
     ),
     "a reuse factor that no fold has": (
         [("target: {interval_cycles: 400}", "layers: {conv: {reuse_factor: 7}}")],
-        ("7 is not legal for layer 'conv'", "nearest are"),
+        (
+            "tiny.yaml:12:33 hardware.layers.conv.reuse_factor: 7 is not legal for layer 'conv'",
+            "nearest are",
+        ),
+    ),
+    "products that no slice pairs": (
+        [
+            ("weights: {width: 5}", "weights: {width: 12}"),
+            ("target: {interval_cycles: 400}", "multiplier: dsp_pair"),
+        ],
+        ("tiny.yaml:12:15 hardware.multiplier: must not be 'dsp_pair' for layer 'conv'",),
+    ),
+    "integer bits that QKeras cannot count": (
+        [("activations: {width: 6}", "activations: {width: 6, integer_bits: 31}")],
+        ("tiny.yaml:7:41", "quantization.activations.integer_bits", "from 0 to 30"),
+    ),
+    "integer bits that leave none for the sign": (
+        [("weights: {width: 4}", "activations: {integer_bits: 0}")],
+        (
+            "tiny.yaml:8:52 quantization.layers.pointwise.activations.integer_bits",
+            "must be at least 1 for layer 'pointwise'",
+        ),
     ),
     "no network": ([(NETWORK, "network: {file: nothing.h5}")], ("tiny.yaml:3:17", "nothing.h5")),
     "no weights": ([(NETWORK, WEIGHTS + "{file: nothing.npz}")], ("nothing.npz",)),
@@ -151,7 +173,8 @@ def test_a_bad_design(what: str, design: Callable[..., Path], tmp_path: Path) ->
     refused(
         "build", path, "-o", out, code=DesignError.exit_code, texts=texts, published=out / "tiny"
     )
-    if "reuse factor" not in what and "float32" not in what and "one bit" not in what:
+    found_by_a_build = ("reuse factor", "pairs", "float32", "one bit", "the sign")
+    if not any(text in what for text in found_by_a_build):
         refused("check", path, code=DesignError.exit_code, texts=texts)
 
 
@@ -226,7 +249,13 @@ def test_code_that_does_not_compile(tiny: Built, tmp_path: Path) -> None:
     layer = project / "hls" / "firmware" / "layers" / "pool.cpp"
     layer.write_text("#error this layer is spoiled\n")
     texts = ("compiling layer pool (pool.cpp)", "this layer is spoiled")
-    refused("verify", project, code=ToolError.exit_code, texts=texts)
+    told = refused("verify", project, code=ToolError.exit_code, texts=texts)
+    log = Path(told.rpartition("Log: ")[2].strip())
+    assert "this layer is spoiled" in log.read_text()
+    with pytest.raises(ToolError) as caught:
+        Project(project).predict(np.zeros((1, 6, 7, 3)), "csim")
+    log = Path(str(caught.value).rpartition("Log: ")[2])
+    assert "this layer is spoiled" in log.read_text()
 
 
 def test_a_program_that_reads_too_much(tiny: Built, tmp_path: Path) -> None:

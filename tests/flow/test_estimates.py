@@ -106,4 +106,4 @@ def test_results_outlive_an_unchanged_build_and_no_other(tiny: Built, tmp_path: 
 def test_one_thing_must_be_given(words: list[str]) -> None:
     done = CliRunner().invoke(app, ["estimate", *words])
     assert done.exit_code == 2
-    assert "give a project or a design, or a table" in done.stdout + done.stderr
+    assert "give either a project or a design, or a table" in done.stdout + done.stderr

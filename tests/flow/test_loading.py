@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import re
 import shutil
@@ -16,7 +15,6 @@ import pytest
 from typer.testing import CliRunner
 
 import hwflow
-from hwflow import keras_models
 from hwflow.cli import app
 from hwflow.errors import DesignError, MismatchError, ToolError
 from hwflow.hls_folder import read_project
@@ -26,7 +24,7 @@ from hwflow.pack import pack
 from hwflow.plan.loading import loads_of
 from hwflow.project import Project
 from hwflow.workspace import check_project, file_digest
-from tests.flow.conftest import TINY, Built, built, tiny_network
+from tests.flow.conftest import TINY, Built, built_tiny
 
 HARDWARE = "  part: u250\n  uram_load_port: true\n  storage: uram\n"
 
@@ -34,15 +32,7 @@ HARDWARE = "  part: u250\n  uram_load_port: true\n  storage: uram\n"
 @pytest.fixture(scope="session")
 def loaded(shared: Path) -> Built:
     """The network of `tiny` for a U250, the weights of both its layers in UltraRAM."""
-    folder = shared / "loaded"
-    folder.mkdir(exist_ok=True)
-    with (shared / "loaded.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        design = folder / "tiny.yaml"
-        if not design.exists():
-            keras_models.save_keras(tiny_network(), folder / "tiny.h5")
-            design.write_text(TINY.replace("  part: zcu102\n", HARDWARE))
-    return built(design, folder / "projects", "tiny")
+    return built_tiny(shared / "loaded", TINY.replace("  part: zcu102\n", HARDWARE))
 
 
 def make(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from hwflow import flow, keras_models
 from hwflow.cli import app
 from hwflow.errors import MismatchError
+from hwflow.progress import SilentProgress
 from hwflow.project import Project
 from hwflow.simulate.keras_reference import KerasReference
 from tests.support.data import data_path
@@ -128,6 +129,19 @@ def test_a_qkeras_model_by_its_own_quantizers(theirs: Theirs) -> None:
     assert {"stem", "relu", "relu_2", "relu_3", "sum", "mean", "classes"} <= names
     given = Project(theirs[1].project).given
     assert type(given.get_layer("folded_2")).__name__ == "QDepthwiseConv2DBatchnorm"
+
+
+def test_what_a_design_says_of_quantizers_that_the_model_brings_is_told(theirs: Theirs) -> None:
+    class Notes(SilentProgress):
+        told: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.told.append(text)
+
+    out = theirs[0].parent / "out"
+    flow.build(theirs[0], out, start="quantize", stop="quantize", progress=Notes())
+    (told,) = [text for text in Notes.told if "of the design" in text]
+    assert told.startswith("quantization.activations, quantization.weights of the design: not used")
 
 
 def test_check_describes_a_qkeras_model(theirs: Theirs) -> None:

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hwflow import flow, keras_models
-from tests.flow.conftest import TINY
+from tests.flow.conftest import TINY, with_weights
 
 
 def network() -> Any:
@@ -29,10 +27,7 @@ def network() -> Any:
     x = layers.MaxPooling2D(3, strides=1, padding="same", name="pool")(x)
     x = layers.AveragePooling2D(3, strides=1, padding="same", name="average")(x)
     x = layers.GlobalAveragePooling2D(name="mean")(x)
-    model = keras.Model(image, x, name="parallel")
-    rng = np.random.default_rng(6)
-    model.set_weights([rng.normal(0, 0.4, w.shape) for w in model.get_weights()])
-    return model
+    return with_weights(keras.Model(image, x, name="parallel"), seed=6)
 
 
 def test_a_network_at_a_pixel_a_cycle_is_exact(tmp_path: Path) -> None:

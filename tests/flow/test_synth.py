@@ -25,7 +25,7 @@ from hwflow.hls_folder import read_project
 from hwflow.ingest import ingest
 from hwflow.pack import pack
 from hwflow.progress import SilentProgress
-from hwflow.synth import SynthResult, plan_jobs, synthesize, synthesize_all
+from hwflow.synth import SynthResult, plan_jobs, synthesize_all
 from hwflow.toolchain import executors, process
 from hwflow.toolchain.synthesis import Job, Outcome
 from hwflow.toolchain.vendor import VendorTool, find_hls, find_tool
@@ -115,7 +115,8 @@ def _calls(tmp_path: Path) -> list[str]:
 
 
 def _synth(project: Path, stage: str = "csynth", **options: object) -> SynthResult:
-    return synthesize(project, SilentProgress(), stage=stage, **options)  # type: ignore[arg-type]
+    (result,) = synthesize_all([project], SilentProgress(), stage=stage, **options)  # type: ignore[arg-type]
+    return result
 
 
 def _metrics(project: Path) -> dict[str, dict[str, object]]:
@@ -372,9 +373,9 @@ def test_interrupt_ends_all_tools(
     install("vitis_hls", mode="hang")
     code = (
         "import sys; from pathlib import Path; from hwflow.progress import SilentProgress\n"
-        "from hwflow.synth import synthesize\n"
+        "from hwflow.synth import synthesize_all\n"
         "try:\n"
-        f"    synthesize(Path({str(project)!r}), SilentProgress(), per_layer={per_layer},"
+        f"    synthesize_all([Path({str(project)!r})], SilentProgress(), per_layer={per_layer},"
         f" workers=3, executor={executor!r})\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(130)\n"

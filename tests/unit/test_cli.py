@@ -21,12 +21,15 @@ from typer.testing import CliRunner
 
 import hwflow
 from hwflow import doctor
-from hwflow.cli import app
+from hwflow.cli import app, main
 from hwflow.errors import DesignError, DoesNotFitError, Fault, MismatchError, ToolError
+from hwflow.plan import dataflow_core
 from hwflow.plan.cost import Resources
 from hwflow.plan.device import load_devices
 from hwflow.plan.fit import fit
 from hwflow.progress import RichProgress, SilentProgress
+from hwflow.simulate import fast
+from hwflow.terminal import Terminated, interruptible
 
 VERIFICATION: dict[str, Any] = {
     "status": "exact",
@@ -154,6 +157,7 @@ def test_json_is_one_object_whatever_libraries_print(flow: Flow) -> None:
     assert json.loads(result.stdout) == {
         "status": "done",
         "project": "hls_projects/toy",
+        "published": True,
         "metrics": METRICS,
     }
     assert "a library talks" in result.stderr
@@ -164,6 +168,10 @@ def test_a_build_that_stops_early_was_not_verified(flow: Flow) -> None:
     result = run("build", "toy.yaml", "--to", "quantize")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == "skipped: nothing was compared"
+    assert "not published" in result.stdout
+    assert "hls_projects" not in result.stdout
+    told = json.loads(run("build", "toy.yaml", "--to", "quantize", "--json").stdout)
+    assert told["published"] is False
 
 
 def test_a_mismatch_in_the_metrics_is_an_error(flow: Flow) -> None:
@@ -301,6 +309,37 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stderr == "[]\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("build",), "Missing argument"),
+        (("verify", "p", "--count", "0"), "--count"),
+        (("nosuch",), "nosuch"),
+    ],
+)
+def test_wrong_usage_is_an_object_too(
+    words: tuple[str, ...],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for options in ((), ("--json",)):
+        monkeypatch.setattr(sys, "argv", ["hwflow", *words, *options])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        written = capsys.readouterr()
+        assert "Usage: hwflow" in written.err
+        assert told in written.err
+        if options:
+            found = json.loads(written.out)
+            assert (found["status"], found["exit_code"]) == ("error", 2)
+            assert found["kind"] == "UsageError"
+            assert told in found["faults"][0]["message"]
+        else:
+            assert written.out == ""
+
+
 def test_sigterm_ends_a_build_as_an_exception_would(tmp_path: Path) -> None:
     program = (
         "import sys, time, types; from pathlib import Path; import hwflow\n"
@@ -312,16 +351,51 @@ def test_sigterm_ends_a_build_as_an_exception_would(tmp_path: Path) -> None:
         "        finally:\n"
         "            Path('cleaned').touch()\n"
         "hwflow.flow = sys.modules['hwflow.flow'] = Flow('hwflow.flow')\n"
-        "sys.argv = ['hwflow', 'build', 'x.yaml']\n"
+        "sys.argv = ['hwflow', 'build', 'x.yaml', '--json']\n"
         "from hwflow.cli import main; main()\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE
+    )
     while not (tmp_path / "begun").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert json.loads(told)["kind"] == "Terminated"
     assert (tmp_path / "cleaned").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_what_follows_on_a_signal_is_an_interrupt(
+    number: signal.Signals, kind: type[BaseException]
+) -> None:
+    @interruptible()
+    def library() -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise TypeError("a C library cannot carry it") from None
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        library()
+    assert type(caught.value) is kind
+    assert signal.getsignal(number) is before
+    with pytest.raises(TypeError), interruptible():
+        raise TypeError("no signal came")
+
+
+def test_sigint_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # --- progress ------------------------------------------------------------------------------------
@@ -390,8 +464,23 @@ def test_doctor_finds_this_machine_fit() -> None:
     assert findings["hls4ml"]["found"] == "1.3.0"
     assert findings["hls4ml"]["hint"] == "needs hls4ml==1.3.0"
     assert findings["C++ compiler"]["ok"]
+    assert "portable" in findings["engine"]["found"]
+    assert findings["dataflow core"]["found"] == "compiled"
     assert {"Python", "memory", "cores", "disk", "make", *doctor.VENDOR_TOOLS} <= set(findings)
     assert "C++ compiler" in run("doctor").stdout
+
+
+def test_doctor_without_the_compiled_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise ToolError("is not built; install hwflow again")
+
+    monkeypatch.setattr(fast, "_library", missing)
+    monkeypatch.setattr(dataflow_core, "core", missing)
+    found = [finding for finding in doctor.examine(tmp_path) if not finding.ok and finding.required]
+    assert [finding.name for finding in found] == ["engine", "dataflow core"]
+    assert all(finding.hint == "is not built; install hwflow again" for finding in found)
 
 
 def test_doctor_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hwflow.design import Design, check_design, json_schema, load_design
 from hwflow.errors import DesignError, Fault
 from hwflow.networks import families
+from hwflow.sections import SECTIONS
 from hwflow.yaml_source import parse_yaml, read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -252,7 +254,7 @@ hardware: {part: xczu99eg-ffvb1156-2-e, io_type: io_parallel, backend: vits}
         "Did you mean 8?",
         "d.yaml:6:24 quantization.activations.width: must be an integer from 1 to 32, not 100.",
         "d.yaml:7:19 quantization.biases.width: must be an integer from 1 to 32, not 0.",
-        "d.yaml:7:36 quantization.biases.integer_bits: must be an integer from -32 to 64 or "
+        "d.yaml:7:36 quantization.biases.integer_bits: must be an integer from -32 to 30 or "
         "null, not 2.5.",
         "d.yaml:8:10 quantization.input: must be a mapping, not 8. Did you mean {width: 8}?",
         "d.yaml:9:13 quantization.rounding: must be 'half_even', not 'half_up'. The reason: "
@@ -346,16 +348,37 @@ def test_refused(extra: str, expected: str) -> None:
         ("verification: {images: x, seed: 2}", "verification.seed"),
         ("weights: {file: x, seed: 2}", "weights.seed"),
         ("weights: {file: x, source: random}", "weights.source"),
+        ("weights: {source: model, seed: 2}", "weights.seed"),
         ("hardware: {reuse_factor: 2, target: {interval_cycles: 9}}", "hardware.target"),
         (
             "hardware: {target: {interval_cycles: 9, frames_per_second: 2}}",
             "hardware.target.interval_cycles",
         ),
         ("hardware: {target: {latency_ms: 9, fastest: true}}", "hardware.target.fastest"),
+        ("hardware: {strategy: latency, target: {latency_ms: 9}}", "hardware.target"),
     ],
 )
 def test_what_excludes_one_another(pair: str, key: str) -> None:
     assert any(f" {key}: must not stand beside `" in fault for fault in faults(MINIMAL + pair))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "wrong"),
+    [
+        ("{head: logits, k: 3, width: 4}", ["outputs.k", "outputs.width"]),
+        ("{head: top_k, k: 3}", []),
+        ("{k: 3, width: 4, layers: {a: {head: top_k}, b: {head: softmax}}}", []),
+        ("{head: top_k, layers: {a: {head: argmax, width: 9, k: 2}}}", ["outputs.layers.a.width"]),
+    ],
+)
+def test_what_no_head_takes(outputs: str, wrong: list[str]) -> None:
+    text = f"{MINIMAL}outputs: {outputs}\n"
+    if not wrong:
+        check(text)
+        return
+    found = faults(text)
+    assert [fault.split()[1].rstrip(":") for fault in found] == wrong
+    assert all("must come with `head: " in fault for fault in found)
 
 
 @pytest.mark.parametrize(
@@ -596,3 +619,25 @@ def test_a_wrong_preset_is_told_with_the_right_ones() -> None:
     assert told.endswith("not 'binry'. Did you mean 'binary'?")
     (told,) = faults(f"{MINIMAL}quantization: {{preset: xnor, weights: {{density: 2}}}}\n")
     assert "quantization.weights.density: must be a number above 0" in told
+
+
+def test_every_key_is_described() -> None:
+    """Each section of the page names its keys, and those of what stands in them."""
+
+    def keys(model: type[BaseModel]) -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            yield name
+            for inner in (field.annotation, *get_args(field.annotation)):
+                if isinstance(inner, type) and issubclass(inner, BaseModel):
+                    yield from keys(inner)
+
+    text = (ROOT / "docs" / "design-file.md").read_text(encoding="utf-8")
+    described = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
+    told = {section: body for title, body in described.items() for section in title.split(" and ")}
+    missing = [
+        f"{section}.{key}"
+        for section, model in SECTIONS.items()
+        for key in keys(model)
+        if not re.search(rf"\b{key}\b", told[section])
+    ]
+    assert missing == []

@@ -7,14 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwflow.networks import families
+from tests.support.networks import build
 
 keras = pytest.importorskip("keras")
-
-
-def build(family: str, **values: Any) -> Any:
-    entry = families()[family]
-    return entry.build(entry.parameters(**values))
 
 
 def trainable(model: Any) -> int:

@@ -16,6 +16,7 @@ from hwflow.networks.mobilenet_v2 import MobileNetV2Parameters, bottlenecks
 from hwflow.networks.random_weights import randomise
 from hwflow.pictures import read_pictures
 from tests.support.data import data_path
+from tests.support.networks import build
 from tests.support.quantized_chain import (
     Widths,
     assert_equals_keras,
@@ -26,11 +27,6 @@ from tests.support.quantized_chain import (
 PREPROCESSING = SimpleNamespace(
     resize=256, resize_mode="short_side", crop=224, channels="rgb", mean=127.5, scale=1 / 127.5
 )
-
-
-def build(family, **values):
-    entry = families()[family]
-    return entry.build(entry.parameters(**values))
 
 
 def sizes(model):

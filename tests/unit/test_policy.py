@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwflow.errors import DesignError, Fault
+from hwflow.errors import DesignError, Fault, of_layers
 from hwflow.fixed_point import FixedPoint
 from hwflow.quantize import policy, scales
 from hwflow.quantize.build import quantize
@@ -245,6 +245,7 @@ def test_all_impossible_widths_are_named_at_once() -> None:
     chosen = section(
         weights={"width": 1},
         biases={"width": 25},
+        input={"width": 30},
         layers={"add": {"activations": {"width": 32}}, "linear": {"activations": {"width": 1}}},
     )
 
@@ -253,18 +254,61 @@ def test_all_impossible_widths_are_named_at_once() -> None:
 
     with pytest.raises(DesignError) as caught:
         quantize(fire(), chosen, IMAGES, fault)
-    text = str(caught.value)
-    for layer in ("squeeze", "left", "right", "linear"):
-        assert (
-            f"quantization.weights.width: must be from 2 to 24 for layer {layer!r}, not 1" in text
+    layers = "layers 'squeeze', 'left', 'right' and 'linear'"
+    reason = "one bit needs `values: binary`, and Keras stores weights in float32"
+    assert [str(item) for item in caught.value.faults] == [
+        f"design.yaml:3:4 {told}"
+        for told in (
+            f"quantization.weights.width: must be from 2 to 24 for {layers}, not 1: {reason}",
+            f"quantization.biases.width: must be from 2 to 24 for {layers}, not 25: {reason}",
+            "quantization.input.width: must be from 2 to 24 for layer 'image', not 30",
+            "quantization.layers.linear.activations.width: must be from 2 to 24 for layer "
+            "'linear', not 1",
+            "quantization.layers.add.activations.width: must be from 2 to 24 for layer 'add', "
+            "not 32",
         )
-        assert (
-            f"quantization.biases.width: must be from 2 to 24 for layer {layer!r}, not 25" in text
-        )
-    assert "must be from 2 to 24 for tensor 'add_quantized', not 32" in text
-    assert "must be from 2 to 24 for tensor 'linear_quantized', not 1" in text
-    assert len(caught.value.faults) == 10
-    assert all(item.where == "design.yaml:3:4" for item in caught.value.faults)
+    ]
+
+
+def test_integer_bits_that_leave_none_for_a_sign() -> None:
+    chosen = section(
+        activations={"integer_bits": 0}, layers={"left*": {"activations": {"integer_bits": 1}}}
+    )
+    with pytest.raises(DesignError) as caught:
+        quantize(fire(), chosen, IMAGES)
+    (told,) = caught.value.faults
+    assert told.subject == "quantization.activations.integer_bits"
+    assert told.message.startswith("must be at least 1 for layer")
+    assert "'linear'" in told.message
+    assert "'left" not in told.message
+    assert "_relu" not in told.message  # they have no sign
+
+
+def test_the_place_of_what_holds_for_a_layer() -> None:
+    chosen = section(
+        weights={"width": 7},
+        first={"weights": {"width": 6}},
+        layers={"a*": {"weights": {"width": 5}, "biases": {"width": 9}}, "ab": {"weights": {}}},
+    )
+    assert chosen.place_of("weights.width", "b") == "quantization.weights.width"
+    assert chosen.place_of("weights.width", "b", ("first",)) == "quantization.first.weights.width"
+    assert chosen.place_of("biases.width", "b", ("first",)) == "quantization.biases.width"
+    for name in ("a", "ab"):
+        place = chosen.place_of("weights.width", name, ("first",))
+        assert place == "quantization.layers.a*.weights.width"
+        assert chosen.for_layer(name, ("first",)).weights.width == 5
+
+
+def test_faults_that_differ_by_the_layer_are_one() -> None:
+    same, other = Fault("d:1:2", "x.y", "must not be for {layers}"), Fault("", "z", "no {layers}")
+    told = [(name, same) for name in "abcdefgh"]
+    assert of_layers([told[0], ("q", other), *told[1:]]) == [
+        Fault("d:1:2", "x.y", "must not be for layers 'a', 'b', 'c', 'd', 'e', 'f' and 2 more"),
+        Fault("", "z", "no layer 'q'"),
+    ]
+    assert [fault.message for fault in of_layers(told[:2])] == [
+        "must not be for layers 'a' and 'b'"
+    ]
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
@@ -280,7 +324,8 @@ def test_weights_of_few_values_have_their_width() -> None:
         layers={
             "linear": {"weights": {"values": "powers_of_two", "width": 6}},
             "left": {"weights": {"values": "ternary", "width": 2, "integer_bits": 1}},
-            "right": {"weights": {"values": "ternary", "width": 2}},
+            "right": {"weights": {"values": "ternary", "width": 2, "density": 0.5}},
+            "squeeze": {"weights": {"density": 0.5}},
         },
     )
     with pytest.raises(DesignError) as caught:
@@ -288,6 +333,7 @@ def test_weights_of_few_values_have_their_width() -> None:
     told = [fault.message for fault in caught.value.faults]
     assert told == [
         "must be 1 for the binary weights of layer 'squeeze', not 8",
-        "must not be given for ternary weights (layer 'left'): they have a scale instead",
+        "must not be given for the binary weights of layer 'squeeze': none can be 0",
+        "must not be given for the ternary weights of layer 'left', which have a scale",
         "must be from 2 to 5 for the powers_of_two weights of layer 'linear', not 6",
     ]

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from hwflow.networks import families
+from tests.support import networks
+from tests.support.networks import trained
 
 slow = pytest.mark.slow
 
 
-@functools.lru_cache(maxsize=4)
-def build(family: str, **values: Any) -> Any:
-    entry = families()[family]
-    return entry.build(entry.parameters(**values))
-
-
-def trained(model: Any) -> int:
-    """Parameters without the statistics of batch norm, as papers and PyTorch count them."""
-    return sum(int(weight.shape.num_elements()) for weight in model.trainable_weights)
+build = functools.lru_cache(maxsize=4)(networks.build)
 
 
 # torchvision's counts, which are those of the papers' tables before rounding: 11.7, 21.8, 25.6,

@@ -7,20 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwflow.networks import families, shufflenet_v1
+from hwflow.networks import shufflenet_v1
 from hwflow.networks.blocks import channel_shuffle, channel_split
+from tests.support.networks import build, trained
 
 slow = pytest.mark.slow
-
-
-def build(family: str, **values: Any) -> Any:
-    entry = families()[family]
-    return entry.build(entry.parameters(**values))
-
-
-def trained(model: Any) -> int:
-    """Parameters without the statistics of batch norm, as papers and PyTorch count them."""
-    return sum(int(weight.shape.num_elements()) for weight in model.trainable_weights)
 
 
 # V1: the counts of pytorchcv's models; the authors' release rounds them to 1.9 (g = 3, 1x), 2.4

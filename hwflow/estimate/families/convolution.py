@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hwflow.estimate import rules
-from hwflow.estimate.engine import LATENCY_POOL, Engine, add_stream_terms, engine_of
+from hwflow.estimate.engine import BLOCKS, LATENCY_POOL, Engine, add_stream_terms, engine_of
 from hwflow.estimate.registry import Family
 from hwflow.estimate.rows import Row
 
@@ -60,12 +60,8 @@ class Convolution(Family):
 
     def rule(self, row: Row, figure: str) -> float | None:
         engine = _engine(row)
-        if figure == "uram":
-            return 0.0
-        if figure == "bram_18k":
-            return float(engine.bram_18k)
-        if figure == "dsp":
-            return engine.dsp
+        if figure in BLOCKS:
+            return engine.blocks(figure)
         if figure in ("latency_cycles", "initiation_interval_cycles"):
             return float(_cycles(row, engine))
         if engine.resource and figure == "lut":

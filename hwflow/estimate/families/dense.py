@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from hwflow.estimate import rules
-from hwflow.estimate.engine import LATENCY_POOL, Engine, add_stream_terms, engine_of
+from hwflow.estimate.engine import BLOCKS, LATENCY_POOL, Engine, add_stream_terms, engine_of
 from hwflow.estimate.registry import Family
 from hwflow.estimate.rows import Row
 
@@ -59,12 +59,8 @@ class Dense(Family):
 
     def rule(self, row: Row, figure: str) -> float | None:
         engine = _engine(row)
-        if figure == "uram":
-            return 0.0
-        if figure == "bram_18k":
-            return float(engine.bram_18k)
-        if figure == "dsp":
-            return engine.dsp
+        if figure in BLOCKS:
+            return engine.blocks(figure)
         if figure == "latency_cycles":
             return float(_latency(row, engine))
         if figure == "initiation_interval_cycles":

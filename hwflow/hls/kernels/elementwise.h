@@ -58,15 +58,14 @@ BEAT:
 #pragma HLS PIPELINE II=1
         const beat<typename CONFIG::input0_t, CONFIG::lanes>& a = first.read();
         const beat<typename CONFIG::input1_t, CONFIG::lanes>& b = second.read();
-        beat<typename CONFIG::output_t, CONFIG::lanes> to;
-        HWFLOW_ONE_WORD(to)
+        accumulator_t products[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=products complete
     LANE:
         for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-            const accumulator_t product = number(load(a.lane[lane])) * number(load(b.lane[lane]));
-            to.lane[lane] = requantize<typename CONFIG::requantization>(product);
+            products[lane] = number(load(a.lane[lane])) * number(load(b.lane[lane]));
         }
-        output.write(to);
+        write_requantized<typename CONFIG::requantization>(products, output);
     }
 }
 
@@ -101,8 +100,8 @@ PIXEL:
                 b = second.read();
             }
             const beat<typename CONFIG::input0_t, CONFIG::lanes>& a = first.read();
-            beat<typename CONFIG::output_t, CONFIG::lanes> to;
-            HWFLOW_ONE_WORD(to)
+            accumulator_t products[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=products complete
         LANE:
             for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
@@ -111,10 +110,9 @@ PIXEL:
                 if (pixel == 0) {
                     gate[fold][lane] = factor;
                 }
-                const accumulator_t product = number(load(a.lane[lane])) * number(load(factor));
-                to.lane[lane] = requantize<typename CONFIG::requantization>(product);
+                products[lane] = number(load(a.lane[lane])) * number(load(factor));
             }
-            output.write(to);
+            write_requantized<typename CONFIG::requantization>(products, output);
         }
     }
 }

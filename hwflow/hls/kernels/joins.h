@@ -60,15 +60,7 @@ BEAT:
             sums[lane] = 0;
         }
         add_parts(sums, typename CONFIG::inputs_t(), inputs...);
-        beat<typename CONFIG::output_t, CONFIG::lanes> to;
-        HWFLOW_ONE_WORD(to)
-    RESULT:
-        for (int lane = 0; lane < CONFIG::lanes; ++lane) {
-#pragma HLS UNROLL
-            to.lane[lane] =
-                requantize<typename CONFIG::requantization>(accumulator_t(sums[lane]));
-        }
-        output.write(to);
+        write_requantized<typename CONFIG::requantization>(sums, output);
     }
 }
 
@@ -126,14 +118,7 @@ PIXEL:
             accumulator_t values[CONFIG::lanes];
 #pragma HLS ARRAY_PARTITION variable=values complete
             take_part(fold, values, typename CONFIG::inputs_t(), inputs...);
-            beat<typename CONFIG::output_t, CONFIG::lanes> to;
-            HWFLOW_ONE_WORD(to)
-        RESULT:
-            for (int lane = 0; lane < CONFIG::lanes; ++lane) {
-#pragma HLS UNROLL
-                to.lane[lane] = requantize<typename CONFIG::requantization>(values[lane]);
-            }
-            output.write(to);
+            write_requantized<typename CONFIG::requantization>(values, output);
         }
     }
 }

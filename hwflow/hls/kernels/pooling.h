@@ -7,12 +7,13 @@
 
 namespace hwflow {
 
-// The maximum of each channel over the taps of each window, `parallel` taps a cycle. Padding must be the least value of the
-// type, which the windows' kernels make when their pad_value says so.
+// The maximum of each channel over the taps of each window, `parallel` taps a cycle. Padding must be
+// the least value of the type, which the windows' kernels make when their pad_value says so.
 //
 // Schedule: a beat read each cycle, in the order pixel, fold, taps; one written with the last tap.
 //
-// CONFIG: pixels, taps, parallel (divides the taps), channels, lanes, input_t, output_t (holds every input).
+// CONFIG: pixels, taps, parallel (divides the taps), channels, lanes, input_t, output_t (holds every
+//         input).
 template <typename CONFIG>
 void max_pool(hls::stream<beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes> >& input,
               hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
@@ -59,18 +60,20 @@ WINDOW:
     }
 }
 
-// The sum of each channel over the taps of each window, `parallel` taps a cycle, times the factors of its row and column,
-// then the requantization. For average pooling its divisor is the number of taps, or, where windows
-// at the border hold fewer pixels, a common multiple of their numbers, which the factors reach.
+// The sum of each channel over the taps of each window, `parallel` taps a cycle, times the factors of
+// its row and column, then the requantization. For average pooling its divisor is the number of taps,
+// or, where windows at the border hold fewer pixels, a common multiple of their numbers, which the
+// factors reach.
 //
 // Schedule: a beat read each cycle, in the order pixel, fold, taps; one written with the last tap.
 //
-// CONFIG: pixels, taps, parallel (divides the taps), channels, lanes, input_t, output_t, accumulator_t (holds every product too),
-//         requantization.
+// CONFIG: pixels, taps, parallel (divides the taps), channels, lanes, input_t, output_t,
+//         accumulator_t (holds every product too), requantization.
 template <typename CONFIG, typename row_t, typename column_t, int ROWS, int COLUMNS>
-void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes> >& input,
-                hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output,
-                const row_t (&row_scales)[ROWS], const column_t (&column_scales)[COLUMNS]) {
+void window_sum(
+    hls::stream<beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes> >& input,
+    hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output,
+    const row_t (&row_scales)[ROWS], const column_t (&column_scales)[COLUMNS]) {
 #pragma HLS INLINE  // the layer's own function is the process
     typedef typename CONFIG::accumulator_t accumulator_t;
     typedef typename native<raw<accumulator_t>::bits + 1>::type number;
@@ -105,15 +108,14 @@ WINDOW:
             }
             if (step == STEPS - 1) {
                 const number scale = number(row_scales[row]) * number(column_scales[column]);
-                beat<typename CONFIG::output_t, CONFIG::lanes> to;
-                HWFLOW_ONE_WORD(to)
-            RESULT:
+                accumulator_t products[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=products complete
+            PRODUCT:
                 for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
-                    to.lane[lane] = requantize<typename CONFIG::requantization>(
-                        accumulator_t(sums[lane] * scale));
+                    products[lane] = sums[lane] * scale;
                 }
-                output.write(to);
+                write_requantized<typename CONFIG::requantization>(products, output);
                 if (++fold == CONFIG::channels / CONFIG::lanes) {
                     fold = 0;
                     if (++column == COLUMNS) {
@@ -128,8 +130,9 @@ WINDOW:
 
 // The same without factors.
 template <typename CONFIG>
-void window_sum(hls::stream<beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes> >& input,
-                hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
+void window_sum(
+    hls::stream<beat<typename CONFIG::input_t, CONFIG::parallel * CONFIG::lanes> >& input,
+    hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
 #pragma HLS INLINE
     static const int one[1] = {1};
     window_sum<CONFIG>(input, output, one, one);
@@ -161,18 +164,17 @@ PIXEL:
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_FLATTEN  // the pipeline never drains between pixels
             const beat<typename CONFIG::input_t, CONFIG::lanes>& from = input.read();
-            beat<typename CONFIG::output_t, CONFIG::lanes> to;
-            HWFLOW_ONE_WORD(to)
+            accumulator_t totals[CONFIG::lanes];
+#pragma HLS ARRAY_PARTITION variable=totals complete
         LANE:
             for (int lane = 0; lane < CONFIG::lanes; ++lane) {
 #pragma HLS UNROLL
                 const number start = pixel == 0 ? number(0) : number(load(sums[fold][lane]));
-                const accumulator_t sum = start + load(from.lane[lane]);
-                sums[fold][lane] = sum;
-                to.lane[lane] = requantize<typename CONFIG::requantization>(sum);
+                totals[lane] = start + load(from.lane[lane]);
+                sums[fold][lane] = totals[lane];
             }
             if (pixel == CONFIG::pixels - 1) {
-                output.write(to);
+                write_requantized<typename CONFIG::requantization>(totals, output);
             }
         }
     }

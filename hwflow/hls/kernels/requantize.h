@@ -131,6 +131,20 @@ inline typename R::output_t requantize(const typename R::accumulator_t& value) {
     return out_t(beyond ? maximum : below ? minimum : rounded);
 }
 
+// Writes a beat of sums, each requantized; they may be registers or native integers.
+template <typename R, typename SUM, int LANES, typename OUT>
+inline void write_requantized(const SUM (&sums)[LANES], hls::stream<beat<OUT, LANES> >& output) {
+#pragma HLS INLINE
+    beat<OUT, LANES> to;
+    HWFLOW_ONE_WORD(to)
+RESULT:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        to.lane[lane] = requantize<R>(typename R::accumulator_t(sums[lane]));
+    }
+    output.write(to);
+}
+
 // Requantizes a stream, a beat a cycle.
 //
 // CONFIG: pixels, channels, lanes, input_t, output_t, requantization.
@@ -138,22 +152,13 @@ template <typename CONFIG>
 void requantize_stream(hls::stream<beat<typename CONFIG::input_t, CONFIG::lanes> >& input,
                        hls::stream<beat<typename CONFIG::output_t, CONFIG::lanes> >& output) {
 #pragma HLS INLINE  // the layer's own function is the process
-    typedef typename CONFIG::requantization requantization;
     static const int BEATS = CONFIG::pixels * (CONFIG::channels / CONFIG::lanes);
     static_assert(CONFIG::channels % CONFIG::lanes == 0, "lanes must divide the channels");
 BEAT:
     for (int index = 0; index < BEATS; ++index) {
 #pragma HLS PIPELINE II=1
         const beat<typename CONFIG::input_t, CONFIG::lanes>& from = input.read();
-        beat<typename CONFIG::output_t, CONFIG::lanes> to;
-        HWFLOW_ONE_WORD(to)
-    LANE:
-        for (int lane = 0; lane < CONFIG::lanes; ++lane) {
-#pragma HLS UNROLL
-            to.lane[lane] = requantize<requantization>(
-                typename requantization::accumulator_t(load(from.lane[lane])));
-        }
-        output.write(to);
+        write_requantized<typename CONFIG::requantization>(from.lane, output);
     }
 }
 
