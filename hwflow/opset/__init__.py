@@ -17,7 +17,7 @@ from hwflow.opset.requantize import Requantize
 from hwflow.opset.selection import SelectChannels
 from hwflow.opset.table import Table
 from hwflow.opset.upsampling import UpsampleBilinear2D, UpsampleNearest2D
-from hwflow.opset.windows import Padding
+from hwflow.opset.windows import Padding, reach_of
 
 __all__ = [
     "KINDS",
@@ -42,5 +42,6 @@ __all__ = [
     "UpsampleBilinear2D",
     "UpsampleNearest2D",
     "common_divisor",
+    "reach_of",
     "require_int64",
 ]

@@ -33,8 +33,7 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
     out = fused_requantizations(graph).get(operation.name, operation)
     source, result = graph.tensors[operation.inputs[0]], graph.tensors[out.name]
     kernel_height, kernel_width, inputs, filters = operation.weights.shape
-    needs_window = kernel_height * kernel_width > 1 or operation.strides != (1, 1)
-    needs_window = needs_window or any(operation.padding)
+    needs_window, reach = operation.has_window, operation.reach
     return folding.Foldable(
         operation.name,
         pixels=result.shape[0] * result.shape[1],
@@ -50,21 +49,20 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
         input_pixels=source.shape[0] * source.shape[1] if needs_window else 0,
         lead_pixels=max(
             0,
-            (kernel_height - 1 - operation.padding[0]) * source.shape[1]
-            + kernel_width
+            (reach[0] - 1 - operation.padding[0]) * source.shape[1]
+            + reach[1]
             - operation.padding[2],
         )
         if needs_window
         else 0,
-        buffer_pixels=buffer_pixels(source.shape, (kernel_height, kernel_width), operation.strides)
-        if needs_window
-        else 0,
+        buffer_pixels=buffer_pixels(source.shape, reach, operation.strides) if needs_window else 0,
         window=ParallelWindow.over(
             source.shape,
             (kernel_height, kernel_width),
             operation.strides,
             operation.padding,
             result.shape,
+            dilation=operation.dilation,
         )
         if needs_window
         else None,

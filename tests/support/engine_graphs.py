@@ -217,5 +217,6 @@ def _draw_conv(
             groups,
             draw(st.sampled_from([0, 0, 0, 1, 5])),
             draw(st.sampled_from([None, None, seed.integers(0, 9, filters)])),
+            draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 2), (3, 1)])),
         )
     )

@@ -82,6 +82,7 @@ class Builder:
         strides: tuple[int, int] = (1, 1),
         padding: Padding = (0, 0, 0, 0),
         groups: int = 1,
+        dilation: tuple[int, int] = (1, 1),
     ) -> str:
         channels = self.shape(source)[2] // groups
         made = self.append(
@@ -94,6 +95,7 @@ class Builder:
                 strides=strides,
                 padding=padding,
                 groups=groups,
+                dilation=dilation,
             )
         )
         return self.requantize(made)
@@ -151,6 +153,24 @@ def chain(size: int = 14) -> IntegerGraph:
     now = build.convolution(now, "depthwise", 8, (3, 3), padding=(1, 1, 1, 1), groups=8)
     now = build.convolution(now, "pointwise", 12)
     return build.build(build.average(now, "mean"))
+
+
+def dilated(size: int = 7, channels: int = 4) -> IntegerGraph:
+    """A map read at three rates, the last beyond its border, joined and filtered depthwise."""
+    build = Builder((size, size + 1, channels))
+
+    def read(rate: tuple[int, int], source: str, name: str, groups: int = 1) -> str:
+        below, beside = rate
+        padding = (below, below, beside, beside)
+        return build.convolution(source, name, channels, (3, 3), (1, 1), padding, groups, rate)
+
+    rates = ((2, 2), (1, 3), (size + 1, 2))
+    joined = build.concatenate(
+        [read(rate, "image", f"rate{i}") for i, rate in enumerate(rates)], "concat"
+    )
+    narrow = build.convolution(joined, "narrow", channels)
+    last = read((2, 1), narrow, "depthwise", groups=channels)
+    return build.build(build.convolution(last, "valid", 2, (2, 2), dilation=(2, 3)))
 
 
 def enlarged(size: int = 5, channels: int = 4) -> IntegerGraph:

@@ -36,6 +36,7 @@ from hwflow.opset import (
     UpsampleBilinear2D,
     UpsampleNearest2D,
     common_divisor,
+    reach_of,
 )
 
 EXACT = settings(deadline=None, derandomize=True, database=None, max_examples=120)
@@ -52,7 +53,9 @@ def convolutions(draw: st.DrawFn, padded: bool = True) -> tuple[Conv2D, tuple[in
     groups = draw(st.sampled_from((1, 1, 2, 3)))
     inputs, filters = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     window = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    size = draw(st.tuples(st.integers(3, 6), st.integers(3, 6)))
+    dilation = draw(st.sampled_from(((1, 1), (2, 2), (1, 2), (3, 1))))
+    least = reach_of(window, dilation)
+    size = draw(st.tuples(*(st.integers(max(3, side), max(6, side)) for side in least)))
     padding = draw(st.tuples(*[st.integers(0, 2)] * 4)) if padded else (0, 0, 0, 0)
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     made = Conv2D(
@@ -66,6 +69,7 @@ def convolutions(draw: st.DrawFn, padded: bool = True) -> tuple[Conv2D, tuple[in
         groups=groups,
         product_shift=draw(st.integers(0, 3)),
         channel_shifts=draw(st.sampled_from((None, rng.integers(0, 7, filters * groups)))),
+        dilation=dilation,
     )
     return made, (*size, inputs * groups)
 
@@ -86,11 +90,15 @@ def window_of(
     strides: tuple[int, int],
     padding: tuple[int, int, int, int],
     fill: int | None,
+    dilation: tuple[int, int] = (1, 1),
 ) -> Iterator[tuple[int, int, int | None]]:
     """Row and column in the window, and the value there."""
     n, y, x = at
     for row, column in itertools.product(range(window[0]), range(window[1])):
-        source = (y * strides[0] + row - padding[0], x * strides[1] + column - padding[2])
+        source = (
+            y * strides[0] + row * dilation[0] - padding[0],
+            x * strides[1] + column * dilation[1] - padding[2],
+        )
         yield row, column, padded_value(tensor, n, *source, channel, fill)
 
 
@@ -117,6 +125,7 @@ def test_conv2d_is_the_sum_of_products(
                 operation.strides,
                 operation.padding,
                 0,
+                operation.dilation,
             ):
                 total += int(operation.weights[row, column, channel, c]) * int(value or 0)
         assert found[n, y, x, c] == total * 2 ** int(operation.shifts[c]) + int(operation.biases[c])
@@ -550,12 +559,14 @@ def test_accumulators_are_reached_and_not_a_bit_too_wide(
     tensor = graph.tensors["conv"]
     filters = operation.weights.shape[3]
     inputs = operation.weights.shape[2]
+    reach = reach_of(operation.weights.shape[:2], operation.dilation)
     lowest, highest = [], []
     for c in range(filters):
         first = c // (filters // operation.groups) * inputs
         image = np.zeros((2, *shape), np.int64)
         window = operation.weights[..., c]
-        place = (slice(window.shape[0]), slice(window.shape[1]), slice(first, first + inputs))
+        taps = (slice(0, side, by) for side, by in zip(reach, operation.dilation, strict=True))
+        place = (*taps, slice(first, first + inputs))
         image[0][place] = np.where(window > 0, source.maximum, source.minimum)
         image[1][place] = np.where(window > 0, source.minimum, source.maximum)
         values = graph.evaluate({"source": image})["conv"][:, 0, 0, c]
