@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from hwflow.opset.base import KINDS, Input, Interval, Operation, Shape, Tensor, require_int64
 from hwflow.opset.convolution import Conv2D
+from hwflow.opset.frame import Frame2D
 from hwflow.opset.heads import Softmax, TopKIndices, TopKValues
 from hwflow.opset.joins import Add, Concatenate, Multiply
 from hwflow.opset.pooling import MaxPool2D, SumPool2D, common_divisor
@@ -24,6 +25,7 @@ __all__ = [
     "Add",
     "Concatenate",
     "Conv2D",
+    "Frame2D",
     "Input",
     "Interval",
     "MaxPool2D",

@@ -11,6 +11,7 @@ from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import (
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     MaxPool2D,
     SelectChannels,
@@ -189,6 +190,8 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
     elif isinstance(operation, SelectChannels):
         beats = out.shape[0] * out.shape[1] * max(channels, sources[0].shape[2])
         channels = gcd(channels, sources[0].shape[2])
+    elif isinstance(operation, Frame2D):
+        beats = max(beats, prod(sources[0].shape))
     width = max(source.format.width for source in [*sources, out])
     interval = choices.wanted_cycles
     chosen = folding.lanes_for_interval(channels, beats, interval, width, given)

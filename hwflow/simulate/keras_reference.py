@@ -393,6 +393,7 @@ _EVALUATORS: Mapping[str, Any] = {
             "Flatten",
             "Reshape",
             "Permute",
+            "Cropping2D",
             "Cropping3D",
             "ReLU",
             "Multiply",

@@ -311,8 +311,9 @@ std::vector<Case> cases() {
                      .requantize("b", "c2", 8, u8)
                      .conv("c3", "b", {2, 3, 3, 6}, 3, 0, 1, false, 2)
                      .requantize("d", "c3", 8, wide)
-                     .conv("c4", "d", {3, 2, 6, 4}, 1, 3, 1, false, 3)
-                     .requantize("y", "c4", 8, wide)
+                     .operation("f", "frame2d", {"d"}, R"("padding": [1, -1, 2, -1])")
+                     .conv("c4", "f", {3, 2, 6, 4}, 1, 3, 1, false, 3)
+                     .requantize("y", "c4", 16, wide)
                      .finish({"y", "c3"}));
   made.push_back(Writer()
                      .operation("x", "input", {}, input(4, 3, 8, wide))

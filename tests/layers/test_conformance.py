@@ -236,12 +236,23 @@ def upsampling(draw: Draw, x: Any) -> Any:
     return L.Resizing(height, width, interpolation=interpolation, name="it")(x)
 
 
+def cropping(draw: Draw, x: Any) -> Any:
+    """Of a map, or of the zeros around it and some of the map; read by windows, or not."""
+    side = st.integers(0, 2)
+    if draw(st.booleans()):
+        x = L.ZeroPadding2D(draw(st.tuples(*[st.tuples(side, side)] * 2)), name="pad")(x)
+    (top, bottom), (left, right) = draw(st.tuples(*[st.tuples(side, side)] * 2))
+    x = L.Cropping2D(((top, bottom + 1), (left, right)), name="it")(x)
+    return L.Conv2D(2, (1, 2), padding="same", name="reader")(x)
+
+
 CASES: Mapping[str, Callable[[Draw, Any], Any]] = {
     "activation": activation,
     "addition": addition,
     "average_pooling": average_pooling,
     "concatenation": concatenation,
     "convolution": convolution,
+    "cropping": cropping,
     "dense": dense,
     "depthwise": depthwise,
     "elementwise": elementwise,
@@ -442,6 +453,7 @@ def joined(x: Any) -> Any:
 def shuffled(x: Any) -> Any:
     """Grouped convolutions with and without a window, a shuffle and a split of their channels."""
     x = L.ReLU(name="stem_relu")(L.Conv2D(12, 1, name="stem")(x))
+    x = L.Cropping2D(((0, 1), (1, 0)), name="cut")(L.ZeroPadding2D(((1, 1), (0, 1)))(x))
     x = L.Conv2D(18, 3, groups=3, padding="same", strides=(2, 1), name="grouped")(x)
     x = L.AveragePooling2D(3, strides=(1, 2), padding="same", name="average")(x)
     x = channel_shuffle(x, 3, name="shuffle")

@@ -29,6 +29,7 @@ private:
 };
 }
 #include "depthwise.h"
+#include "frame.h"
 #include "heads.h"
 #include "joins.h"
 #include "matrix_vector.h"
@@ -89,4 +90,11 @@ def test_kernels_move_beats_when_their_schedules_say(tmp_path: Path) -> None:
             # within an iteration the order is the kernel's own
             assert np.all(np.diff(ticks) >= 0), f"{process.name} ({process.kernel})"
     assert spread == {"sliding_window", "parallel_window"}
-    assert {"upsample_nearest", "upsample_bilinear", "top_k", "softmax", "concatenate"} <= seen
+    assert {
+        "frame",
+        "upsample_nearest",
+        "upsample_bilinear",
+        "top_k",
+        "softmax",
+        "concatenate",
+    } <= seen

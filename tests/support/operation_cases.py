@@ -19,6 +19,7 @@ from hwflow.opset import (
     Add,
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     MaxPool2D,
     Multiply,
@@ -167,6 +168,12 @@ def _select_channels(random: Random, name: str) -> Made:
     return [x], SelectChannels(name, (x.name,), tuple(channels.tolist()))
 
 
+def _frame2d(random: Random, name: str) -> Made:
+    x = _one(random, name)
+    sides = tuple(int(side) for side in random.integers(-3, 4, 4))
+    return [x], Frame2D(name, (x.name,), sides)  # type: ignore[arg-type]
+
+
 def _add(random: Random, name: str) -> Made:
     formats, shifts = _aligned(random, name, int(random.integers(1, 4)))
     shape = random_shape(random)
@@ -230,6 +237,7 @@ GENERATORS: dict[str, Generator] = {
     "conv2d": _conv2d,
     "requantize": _requantize,
     "select_channels": _select_channels,
+    "frame2d": _frame2d,
     "max_pool2d": _pool(MaxPool2D),
     "sum_pool2d": _pool(SumPool2D),
     "add": _add,

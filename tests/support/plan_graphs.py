@@ -13,6 +13,7 @@ from hwflow.opset import (
     Add,
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     MaxPool2D,
     Operation,
@@ -178,6 +179,8 @@ def enlarged(size: int = 5, channels: int = 4) -> IntegerGraph:
     build = Builder((2 * size, 2 * size, channels))
     small = build.max_pool("image", "small", 2)
     nearest = build.append(UpsampleNearest2D("nearest", (small,), (2, 2)))
+    wide = build.append(Frame2D("wide", (nearest,), (2, -1, 1, 0)))
+    nearest = build.append(Frame2D("cut", (wide,), (-2, 1, 0, -1)))
     blend = build.requantize(build.append(UpsampleBilinear2D("blend", (small,), (2, 2))))
     return build.build(build.concatenate(["image", nearest, blend], "concat"), blend)
 

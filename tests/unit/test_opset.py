@@ -20,6 +20,7 @@ from hwflow.opset import (
     Add,
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     Interval,
     MaxPool2D,
@@ -424,6 +425,23 @@ def test_a_softmax_that_makes_no_sense_is_refused(
         IntegerGraph.build("g", program, ["p"])
 
 
+@given(st.tuples(*[st.integers(-4, 3)] * 4), st.integers(0, 10**6))
+@EXACT
+def test_frames_cut_off_pixels_or_add_zeros(padding: tuple[int, int, int, int], seed: int) -> None:
+    tensor = array(np.random.default_rng(seed), (2, 9, 10, 3), -128, 127)
+    operation = Frame2D("f", ("s",), padding)
+    found = operation.evaluate(tensor)
+    assert found.shape == (2, *operation.output_shape((9, 10, 3)))
+    assert found.shape[1:3] == (9 + padding[0] + padding[1], 10 + padding[2] + padding[3])
+    for n, y, x, c in np.ndindex(found.shape):
+        assert found[n, y, x, c] == padded_value(tensor, n, y - padding[0], x - padding[2], c, 0)
+
+
+def test_a_frame_has_pixels_of_the_map() -> None:
+    with pytest.raises(ValueError, match="f: cuts off all of 3 x 4 pixels"):
+        Frame2D("f", ("s",), (-2, -1, 5, 5)).output_shape((3, 4, 1))
+
+
 def test_factors_are_positive() -> None:
     with pytest.raises(ValueError, match=r"factors must be positive, not \(0, 2\)"):
         UpsampleNearest2D("n", ("s",), (0, 2)).output_shape((1, 1, 1))
@@ -463,6 +481,7 @@ def test_every_kind_is_registered_under_its_name() -> None:
         Add,
         Concatenate,
         Conv2D,
+        Frame2D,
         Input,
         MaxPool2D,
         Multiply,
@@ -534,6 +553,7 @@ def test_the_intervals_of_all_other_operations_are_sound(seed: int) -> None:
         UpsampleNearest2D("u", ("s",), (2, 1)),
         UpsampleBilinear2D("b", ("s",), (int(rng.integers(1, 5)), 3)),
         SelectChannels("some", ("s",), (2, 0, 0)),
+        Frame2D("f", ("s",), (int(rng.integers(-2, 3)), -1, 2, int(rng.integers(-3, 3)))),
     ]
     for operation in operations:
         assert inside(operation.evaluate(tensor), operation.interval(reach)), operation
