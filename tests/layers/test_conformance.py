@@ -451,7 +451,8 @@ def joined(x: Any) -> Any:
 
 
 def shuffled(x: Any) -> Any:
-    """Grouped convolutions with and without a window, a shuffle and a split of their channels."""
+    """Grouped convolutions with and without a window, a shuffle and a split of their channels, a
+    map that is moved, and zeros around one."""
     x = L.ReLU(name="stem_relu")(L.Conv2D(12, 1, name="stem")(x))
     x = L.Cropping2D(((0, 1), (1, 0)), name="cut")(L.ZeroPadding2D(((1, 1), (0, 1)))(x))
     x = L.Conv2D(18, 3, groups=3, padding="same", strides=(2, 1), name="grouped")(x)
@@ -459,6 +460,8 @@ def shuffled(x: Any) -> Any:
     x = channel_shuffle(x, 3, name="shuffle")
     first, second = channel_split(x, 8, name="split")
     first = L.Conv2D(10, 1, groups=2, name="pointwise")(first)
+    around = L.ZeroPadding2D(((1, 0), (0, 1)), name="around")(first)
+    first = L.MaxPooling2D(2, strides=1, name="peak")(around)  # among values below zero
     return L.Concatenate(name="concat")([second, first])
 
 
