@@ -30,6 +30,7 @@ from hwflow.opset import (
     Operation,
     Tensor,
 )
+from hwflow.opset.base import UNSAID
 
 FORMAT = "hwflow-integer-graph"
 FORMAT_VERSION = 1
@@ -213,6 +214,8 @@ class IntegerGraph:
             attributes = {}
             for field in dataclasses.fields(operation):
                 value = getattr(operation, field.name)
+                if field.metadata == UNSAID and value == field.default:
+                    continue
                 if isinstance(value, np.ndarray):
                     key = f"{operation.name}/{field.name}"
                     arrays[key] = _narrowest(value)

@@ -30,6 +30,7 @@ HEADERS: Mapping[str, str] = {
     "duplicate": "joins",
     "repack": "joins",
     "select_channels": "selection",
+    "frame": "frame",
     "softmax": "heads",
     "top_k": "heads",
     "upsample_nearest": "upsampling",

@@ -32,6 +32,7 @@ from hwflow.fixed_point import FixedPoint
 from hwflow.hls import emit, loading, writer
 from hwflow.integer_graph import IntegerGraph
 from hwflow.layers import kinds
+from hwflow.layers.base import pair
 from hwflow.opset import Conv2D
 from hwflow.plan.streams import StreamGraph
 from hwflow.workspace import PlannedFiles
@@ -196,6 +197,21 @@ def _parse_placed(layer: Any, sources: Any, shapes: Any, reader: Any) -> tuple[A
     return parsed, shape
 
 
+def _reshaped(parse: Any) -> Any:
+    """A parser of hls4ml's for convolutions, whose shapes are put right where there is dilation:
+    it reads none, and takes the window for a dense one.
+    """
+
+    def parsed(layer: Any, sources: Any, shapes: Any, reader: Any) -> tuple[Any, Any]:
+        made, shape = parse(layer, sources, shapes, reader)
+        if pair(layer["config"]["dilation_rate"]) != (1, 1):
+            shape = [None, *reader.model.get_layer(made["name"]).output_shape[1:]]
+            made["out_height"], made["out_width"] = shape[1:3]
+        return made, shape
+
+    return parsed
+
+
 def _register() -> None:
     if BACKEND.lower() not in [name.lower() for name in get_available_backends()]:
         register_layer("HwflowProcess", HwflowProcess)
@@ -210,6 +226,8 @@ def _own_parsers() -> Iterator[None]:
     names = {n for kind in kinds() if not kind.parsed_by_hls4ml for n in kind.quantized_classes}
     before = dict(layer_handlers)
     layer_handlers.update(dict.fromkeys(names, _parse_placed))
+    for name in ("QConv2D", "QDepthwiseConv2D"):
+        layer_handlers[name] = _reshaped(before[name])
     try:
         yield
     finally:
@@ -360,6 +378,8 @@ def titles(graph: IntegerGraph) -> dict[str, str]:
         window = ""
         if isinstance(operation, Conv2D):
             window = f" {operation.weights.shape[0]} x {operation.weights.shape[1]}"
+            if operation.dilation != (1, 1):
+                window += f" dilated by {operation.dilation[0]} x {operation.dilation[1]}"
         found[operation.name] = f"{operation.name}: {operation.kind}{window}, {sources} -> {shape}"
     return found
 

@@ -250,6 +250,12 @@ def layer_padding(
 ) -> Padding:
     """The padding of a Keras layer; none where it has no `padding` argument.
 
+    Args:
+        layer: of Keras.
+        size: of its input.
+        window: rows and columns over which its window reaches.
+        strides: rows, columns.
+
     Raises:
         DesignError: for a padding other than valid and same.
     """

@@ -18,13 +18,11 @@ from hwflow.layers.base import (
     layer_padding,
     pair,
 )
-from hwflow.opset import Conv2D, Requantize
+from hwflow.opset import Conv2D, Requantize, reach_of
 
 
 def check_convolution(node: FloatNode) -> str | None:
     """What about a convolution, depthwise or not, cannot be built."""
-    if pair(node.config["dilation_rate"]) != (1, 1):
-        return f"dilation {node.config['dilation_rate']} is not supported"
     if node.config["data_format"] != "channels_last":
         return "data_format must be channels_last"
     return None
@@ -51,6 +49,7 @@ def window_settings(node: FloatNode) -> dict[str, Any]:
         "kernel_size": pair(node.config["kernel_size"]),
         "strides": pair(node.config["strides"]),
         "padding": node.config["padding"],
+        "dilation_rate": pair(node.config["dilation_rate"]),
     }
 
 
@@ -91,20 +90,9 @@ def add_quantized(
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
-    refuse_dilation(layer)
     weights = context.raw_weights(layer, "kernel")
     groups = int(getattr(layer, "groups", 1))
     return lower_convolution(layer, inputs, context, weights, groups)
-
-
-def refuse_dilation(layer: Any) -> None:
-    """Refuses what no operation expresses.
-
-    Raises:
-        DesignError: if the layer is dilated.
-    """
-    if pair(layer.dilation_rate) != (1, 1):
-        raise DesignError(f"layer {layer.name!r}: dilated QKeras layers are not supported")
 
 
 def lower_convolution(
@@ -129,11 +117,12 @@ def lower_convolution(
     source, padding = context.take_padding(inputs[0])
     tensor = context.tensor(source)
     strides = pair(getattr(layer, "strides", 1))
+    dilation = pair(getattr(layer, "dilation_rate", 1))
     top, bottom, left, right = padding
     height, width, _ = tensor.shape
     padded = (height + top + bottom, width + left + right)
     shape = weights.values.shape
-    own = layer_padding(layer, padded, (shape[0], shape[1]), strides)
+    own = layer_padding(layer, padded, reach_of((shape[0], shape[1]), dilation), strides)
     product_fraction = tensor.format.fraction_bits + weights.format.fraction_bits
     biases = np.zeros(shape[3], np.int64)
     product_shift = 0
@@ -163,6 +152,7 @@ def lower_convolution(
             groups=groups,
             product_shift=product_shift,
             channel_shifts=channel_shifts,
+            dilation=dilation,
         )
     )
     if not has_activation:

@@ -10,7 +10,6 @@ from hwflow.layers.convolution import (
     add_quantized,
     check_convolution,
     lower_convolution,
-    refuse_dilation,
     window_settings,
 )
 
@@ -30,7 +29,6 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 
 
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
-    refuse_dilation(layer)
     weights = context.raw_weights(layer, "depthwise_kernel")
     height, width, channels, multiplier = weights.values.shape
     weights = weights.reshaped(height, width, 1, channels * multiplier)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hwflow.errors import DesignError
 from hwflow.layers.base import (
     FloatNode,
     LayerKind,
@@ -28,14 +27,13 @@ def _quantize(node: FloatNode, inputs: Sequence[Any], build: QuantizedBuilder) -
 def _lower(layer: Any, inputs: Sequence[str], context: LoweringContext) -> str:
     window, strides = pair(layer.pool_size), pair(layer.strides)
     source, zeros = context.take_padding(inputs[0])
-    tensor = context.tensor(source)
     top, bottom, left, right = zeros
-    if any(zeros) and tensor.interval.low.min() < 0:
+    alone = max(top, bottom) >= window[0] or max(left, right) >= window[1]
+    if any(zeros) and (alone or context.tensor(source).interval.low.min() < 0):
         # The zeros take part in the maximum; what pads a pool in the hardware never wins it.
-        raise DesignError(
-            f"layer {layer.name!r}: the values between the zeros that pad it must not be negative: "
-            "put a ReLU before the padding"
-        )
+        source, zeros = inputs[0], (0, 0, 0, 0)
+        top, bottom, left, right = zeros
+    tensor = context.tensor(source)
     size = (tensor.shape[0] + top + bottom, tensor.shape[1] + left + right)
     padding = added_padding(zeros, layer_padding(layer, size, window, strides))
     return context.add(MaxPool2D(layer.name, (source,), window, strides, padding))

@@ -205,6 +205,3 @@ def _quantizer_complaints(layer: _Layer) -> Iterator[str]:
         has_weight = layer.config.get(OPTIONS.get(role, ""), True)
         if has_weight and not layer.config.get(key):
             yield f"its {role} has no quantizer: every tensor must be quantized. {advice}"
-    rate = layer.config.get("dilation_rate", 1)
-    if any(step != 1 for step in (rate if isinstance(rate, list) else [rate])):
-        yield f"dilation {rate} is not supported"

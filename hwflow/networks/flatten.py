@@ -234,13 +234,12 @@ def _separable(layer: Any, name: str, tensor: Any) -> Any:
     """A depthwise convolution, then a 1x1 convolution."""
     from keras.layers import Conv2D, DepthwiseConv2D
 
-    if tuple(layer.dilation_rate) != (1, 1):
-        raise operators.UntranslatableError(f"dilation {layer.dilation_rate} is not supported")
     depthwise_kernel, pointwise_kernel, *bias = layer.get_weights()
     depthwise = DepthwiseConv2D(
         layer.kernel_size,
         strides=layer.strides,
         padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
         depth_multiplier=layer.depth_multiplier,
         use_bias=False,
         name=f"{name}_depthwise",

@@ -2,8 +2,8 @@
 
 Source: Howard et al., "Searching for MobileNetV3", arXiv:1905.02244, section 6.4 and Figure 10. The
 gate is pooled over the whole map, as in the authors' and others' later releases, where the figure
-has a large window with strides; the backbone's last stage has no stride and no dilation where the
-output stride is 16.
+has a large window with strides. Where the output stride is 16, the backbone's last stage has no
+stride; its windows are dilated on request, as in torchvision's release.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ class LrAsppParameters(BaseModel):
     output_stride: Literal[16, 32] = Field(
         16, description="Input pixels for each of the backbone's last features, along a side."
     )
+    dilated: bool = Field(
+        False,
+        description="Whether the windows of the stage without its stride are dilated by that.",
+    )
     blocks: Annotated[int, Field(ge=2, le=len(mobilenet_v3.LARGE))] = Field(
         len(mobilenet_v3.LARGE),
         description="How many lines of the backbone's table there are at most.",
@@ -62,6 +66,17 @@ class LrAsppParameters(BaseModel):
         least = list(strides).index(LOW_STRIDE)
         if self.blocks < least:
             raise ValueError(f"blocks must be {least} or more on V3-{self.size}, not {self.blocks}")
+        return self
+
+    @model_validator(mode="after")
+    def _there_is_something_to_dilate(self) -> LrAsppParameters:
+        table = mobilenet_v3.BODIES[self.size][: self.blocks]
+        rows = mobilenet_v3.rows_within(table, self.output_stride, dilated=self.dilated)
+        if self.dilated and all(row.dilation == 1 for row in rows):
+            raise ValueError(
+                f"dilated must be false: with output_stride {self.output_stride} the first "
+                f"{len(table)} blocks of V3-{self.size} keep all their strides"
+            )
         return self
 
     @model_validator(mode="after")
@@ -84,7 +99,9 @@ def build(parameters: LrAsppParameters) -> keras.Model:
     inputs = keras.Input(parameters.input_shape, name="input")
     shared = {"size", "minimalistic", "alpha", "blocks", "input_shape"}
     body = mobilenet_v3.MobileNetV3Parameters.model_validate(parameters.model_dump(include=shared))
-    features = mobilenet_v3.features(inputs, body, parameters.output_stride)
+    features = mobilenet_v3.features(
+        inputs, body, parameters.output_stride, dilated=parameters.dilated
+    )
     high = mobilenet_v3.expanded_features(features[-1], body)
     low = next(x for x in features if int(x.shape[1]) * LOW_STRIDE == parameters.input_shape[0])
     x = keras.layers.Conv2D(parameters.filters, 1, use_bias=False, name="head")(high)

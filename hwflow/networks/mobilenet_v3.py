@@ -8,6 +8,7 @@ padding and rounding of the widths are those of the weights that Keras publishes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,6 +30,7 @@ class Row(NamedTuple):
         excites: whether there is squeeze-and-excite.
         is_hard_swish: h-swish, else ReLU.
         stride: of the depthwise convolution.
+        dilation: of the same.
     """
 
     kernel: int
@@ -37,6 +39,7 @@ class Row(NamedTuple):
     excites: bool
     is_hard_swish: bool
     stride: int
+    dilation: int = 1
 
 
 LARGE = (
@@ -121,22 +124,46 @@ def build(parameters: MobileNetV3Parameters) -> keras.Model:
     return keras.Model(inputs, x, name="mobilenet_v3")
 
 
-def features(inputs: Any, parameters: MobileNetV3Parameters, output_stride: int = 32) -> list[Any]:
+def rows_within(rows: Sequence[Row], output_stride: int, *, dilated: bool) -> list[Row]:
+    """Lines of a table with the strides that an output stride allows.
+
+    Args:
+        rows: from the first on.
+        output_stride: rows of the input for each row of the last features; strides that would
+            exceed it are left out.
+        dilated: whether the windows from the first such line on are spread by what is left out.
+    """
+    stride, dilation = 2, 1  # the stem's
+    kept = []
+    for row in rows:
+        if stride * row.stride > output_stride:
+            dilation *= row.stride if dilated else 1
+            row = row._replace(stride=1)
+        stride *= row.stride
+        kept.append(row._replace(dilation=dilation))
+    return kept
+
+
+def features(
+    inputs: Any,
+    parameters: MobileNetV3Parameters,
+    output_stride: int = 32,
+    *,
+    dilated: bool = False,
+) -> list[Any]:
     """What the first convolution and each block of the table make, in order.
 
     Args:
         inputs: `(N, H, W, C)`.
         parameters: of the network.
-        output_stride: rows of the input for each row of the last features; strides that would
-            exceed it are left out.
+        output_stride: as `rows_within` takes it.
+        dilated: the same.
     """
     swishes = not parameters.minimalistic
     made = [_convolved(inputs, STEM_FILTERS, "Conv", swishes=swishes, kernel=3, strides=2)]
-    stride = 2
-    for index, row in enumerate(BODIES[parameters.size][: parameters.blocks]):
-        kept = row if stride * row.stride <= output_stride else row._replace(stride=1)
-        stride *= kept.stride
-        made.append(_block(made[-1], index, kept, parameters))
+    table = BODIES[parameters.size][: parameters.blocks]
+    for index, row in enumerate(rows_within(table, output_stride, dilated=dilated)):
+        made.append(_block(made[-1], index, row, parameters))
     return made
 
 
@@ -192,7 +219,12 @@ def _block(tensor: Any, index: int, row: Row, parameters: MobileNetV3Parameters)
         size = (int(x.shape[1]), int(x.shape[2]))
         x = keras.layers.ZeroPadding2D(strided_padding(size, kernel), name=f"{name}/pad")(x)
     x = keras.layers.DepthwiseConv2D(
-        kernel, strides=row.stride, padding=padding, use_bias=False, name=name
+        kernel,
+        strides=row.stride,
+        padding=padding,
+        dilation_rate=row.dilation,
+        use_bias=False,
+        name=name,
     )(x)
     x = _activated(_normed(x, name), name, swishes=swishes)
     if row.excites and not parameters.minimalistic:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from hwflow.opset.base import KINDS, Input, Interval, Operation, Shape, Tensor, require_int64
 from hwflow.opset.convolution import Conv2D
+from hwflow.opset.frame import Frame2D
 from hwflow.opset.heads import Softmax, TopKIndices, TopKValues
 from hwflow.opset.joins import Add, Concatenate, Multiply
 from hwflow.opset.pooling import MaxPool2D, SumPool2D, common_divisor
@@ -17,13 +18,14 @@ from hwflow.opset.requantize import Requantize
 from hwflow.opset.selection import SelectChannels
 from hwflow.opset.table import Table
 from hwflow.opset.upsampling import UpsampleBilinear2D, UpsampleNearest2D
-from hwflow.opset.windows import Padding
+from hwflow.opset.windows import Padding, reach_of
 
 __all__ = [
     "KINDS",
     "Add",
     "Concatenate",
     "Conv2D",
+    "Frame2D",
     "Input",
     "Interval",
     "MaxPool2D",
@@ -42,5 +44,6 @@ __all__ = [
     "UpsampleBilinear2D",
     "UpsampleNearest2D",
     "common_divisor",
+    "reach_of",
     "require_int64",
 ]

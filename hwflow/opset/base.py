@@ -16,6 +16,9 @@ Shape = tuple[int, int, int]
 KINDS: dict[str, type[Operation]] = {}
 """Every operation class by its kind."""
 
+UNSAID = {"unsaid": True}
+"""Metadata of an attribute that files leave out where it has its default."""
+
 
 @dataclass(frozen=True)
 class Interval:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hwflow.fixed_point import FixedPoint, IntArray
-from hwflow.opset.base import Interval, Operation, Shape, Tensor, require_int64
-from hwflow.opset.windows import Padding, padded, strided, window_count
+from hwflow.opset.base import UNSAID, Interval, Operation, Shape, Tensor, require_int64
+from hwflow.opset.windows import Padding, padded, reach_of, strided, window_count
 
 LARGEST_SHIFT = 62
 """No product can be shifted further within 64 bits."""
@@ -36,6 +36,7 @@ class Conv2D(Operation):
         product_shift: bits by which the bias's unit is finer than the products'.
         channel_shifts: bits by which an output channel's weights are coarser than
             `weight_format` says, shape `(Cout,)`; or nothing, if none are.
+        dilation: rows, columns from one tap of the window to the next.
     """
 
     weights: npt.NDArray[np.int64]
@@ -46,7 +47,18 @@ class Conv2D(Operation):
     groups: int = 1
     product_shift: int = 0
     channel_shifts: npt.NDArray[np.int64] | None = None
+    dilation: tuple[int, int] = field(default=(1, 1), metadata=UNSAID)
     kind: ClassVar[str] = "conv2d"
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from the window's first tap to its last, both counted."""
+        return reach_of((self.weights.shape[0], self.weights.shape[1]), self.dilation)
+
+    @property
+    def has_window(self) -> bool:
+        """Whether an output pixel does not read the one input pixel in its place alone."""
+        return self.weights.shape[:2] != (1, 1) or self.strides != (1, 1) or any(self.padding)
 
     @property
     def shifts(self) -> IntArray:
@@ -68,7 +80,7 @@ class Conv2D(Operation):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         ((height, width, channels),) = shapes
-        kernel_height, kernel_width, group_inputs, filters = self.weights.shape
+        group_inputs, filters = self.weights.shape[2:]
         if channels != group_inputs * self.groups or filters % self.groups:
             raise ValueError(
                 f"{self.name}: weights {self.weights.shape} in {self.groups} groups do not fit "
@@ -81,10 +93,13 @@ class Conv2D(Operation):
             raise ValueError(
                 f"{self.name}: channel_shifts must be {filters} numbers from 0 to {LARGEST_SHIFT}"
             )
+        if min(self.dilation) < 1:
+            raise ValueError(f"{self.name}: dilation must be positive, not {self.dilation}")
         top, bottom, left, right = self.padding
+        rows, columns = self.reach
         return (
-            window_count(height, top, bottom, kernel_height, self.strides[0]),
-            window_count(width, left, right, kernel_width, self.strides[1]),
+            window_count(height, top, bottom, rows, self.strides[0]),
+            window_count(width, left, right, columns, self.strides[1]),
             filters,
         )
 
@@ -140,8 +155,12 @@ class Conv2D(Operation):
         sums = np.zeros((len(rows) * columns, filters), kernels.dtype)
         for i, j in np.ndindex(kernel_height, kernel_width):
             pixels = image[
-                strided(rows.start * self.strides[0] + i, len(rows), self.strides[0]),
-                strided(j, columns, self.strides[1]),
+                strided(
+                    rows.start * self.strides[0] + i * self.dilation[0],
+                    len(rows),
+                    self.strides[0],
+                ),
+                strided(j * self.dilation[1], columns, self.strides[1]),
             ].reshape(len(sums), -1)
             if group_inputs == 1:
                 sums += pixels.repeat(group_filters, axis=1) * kernels[i, j, 0]

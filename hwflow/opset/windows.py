@@ -13,6 +13,17 @@ Padding = tuple[int, int, int, int]
 """Rows above, rows below, columns left, columns right."""
 
 
+def reach_of(kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns from a window's first tap to its last, both counted.
+
+    Args:
+        kernel: rows, columns of taps.
+        dilation: rows, columns from one tap to the next.
+    """
+    rows, columns = ((taps - 1) * step + 1 for taps, step in zip(kernel, dilation, strict=True))
+    return rows, columns
+
+
 def window_count(size: int, before: int, after: int, window: int, stride: int) -> int:
     """How many windows fit along one side.
 

@@ -137,7 +137,9 @@ class Simulator:
         sinks = figures[nodes - len(self.graph.outputs) :]
         ends = sinks[:, :, 1].max(axis=0)
         intervals = np.diff(ends)
+        # a join may let frames that have waited pass more closely than any process goes on
         settled = len(intervals) >= 2 and intervals[-1] == intervals[-2] and not deadlock
+        settled = settled and intervals[-1] >= network.least_interval
         return Dataflow(
             frames=frames,
             first_output_cycles=0 if deadlock else int(sinks[:, 0, 0].min()),

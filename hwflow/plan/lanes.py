@@ -11,6 +11,7 @@ from hwflow.integer_graph import IntegerGraph
 from hwflow.opset import (
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     MaxPool2D,
     SelectChannels,
@@ -33,8 +34,7 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
     out = fused_requantizations(graph).get(operation.name, operation)
     source, result = graph.tensors[operation.inputs[0]], graph.tensors[out.name]
     kernel_height, kernel_width, inputs, filters = operation.weights.shape
-    needs_window = kernel_height * kernel_width > 1 or operation.strides != (1, 1)
-    needs_window = needs_window or any(operation.padding)
+    needs_window, reach = operation.has_window, operation.reach
     return folding.Foldable(
         operation.name,
         pixels=result.shape[0] * result.shape[1],
@@ -50,21 +50,20 @@ def foldable(graph: IntegerGraph, operation: Conv2D) -> folding.Foldable:
         input_pixels=source.shape[0] * source.shape[1] if needs_window else 0,
         lead_pixels=max(
             0,
-            (kernel_height - 1 - operation.padding[0]) * source.shape[1]
-            + kernel_width
+            (reach[0] - 1 - operation.padding[0]) * source.shape[1]
+            + reach[1]
             - operation.padding[2],
         )
         if needs_window
         else 0,
-        buffer_pixels=buffer_pixels(source.shape, (kernel_height, kernel_width), operation.strides)
-        if needs_window
-        else 0,
+        buffer_pixels=buffer_pixels(source.shape, reach, operation.strides) if needs_window else 0,
         window=ParallelWindow.over(
             source.shape,
             (kernel_height, kernel_width),
             operation.strides,
             operation.padding,
             result.shape,
+            dilation=operation.dilation,
         )
         if needs_window
         else None,
@@ -191,6 +190,8 @@ def _choose(graph: IntegerGraph, stage: Stage, choices: Choices, lanes: Lanes) -
     elif isinstance(operation, SelectChannels):
         beats = out.shape[0] * out.shape[1] * max(channels, sources[0].shape[2])
         channels = gcd(channels, sources[0].shape[2])
+    elif isinstance(operation, Frame2D):
+        beats = max(beats, prod(sources[0].shape))
     width = max(source.format.width for source in [*sources, out])
     interval = choices.wanted_cycles
     chosen = folding.lanes_for_interval(channels, beats, interval, width, given)

@@ -31,9 +31,11 @@ class ParallelWindow(Windows):
         padding: Padding,
         out: Shape,
         lanes: int = 1,
+        dilation: tuple[int, int] = (1, 1),
     ) -> ParallelWindow:
         """The windows over an input of some shape that make an output of another."""
-        return cls(*shape, kernel, strides, padding[0], padding[2], out[0], out[1], lanes)
+        corner = padding[0], padding[2]
+        return cls(*shape, kernel, strides, *corner, out[0], out[1], lanes, dilation=dilation)
 
     @property
     def out_beats(self) -> int:
@@ -48,7 +50,7 @@ class ParallelWindow(Windows):
         span = (self.out_width - 1) * self.strides[1] + 1
         least = -(-span // self.strides[0])
         if self.kernel[0] > 1:
-            least = max(least, WRITE_TO_READ // self.folds + 1)
+            least = max(least, WRITE_TO_READ // (self.dilation[0] * self.folds) + 1)
         return max(self.in_width, least)
 
     @property
@@ -56,8 +58,8 @@ class ParallelWindow(Windows):
         """The place in the walk, in pixels, on which the first window ends; negative before the
         image.
         """
-        below = self.kernel[0] - 1 - self.pad_top
-        return below * self.pitch + self.kernel[1] - 1 - self.pad_left
+        below = self.reach[0] - 1 - self.pad_top
+        return below * self.pitch + self.reach[1] - 1 - self.pad_left
 
     @property
     def start(self) -> int:
@@ -75,21 +77,28 @@ class ParallelWindow(Windows):
     @property
     def memories(self) -> dict[str, tuple[int, int]]:
         """Words, and values in a word, of what is kept: `rows` above, and `columns` of earlier
-        pixels where there are too many folds for registers.
+        pixels where there are too many of them for registers. What is not a tap of a window yet
+        waits in words of its own.
         """
         older, found = self.kernel[1] - 1, {}
         if self.kernel[0] > 1:
-            found["rows"] = (self.in_width * self.folds, (self.kernel[0] - 1) * self.lanes)
+            words = self.dilation[0] * self.in_width * self.folds
+            found["rows"] = (words, (self.kernel[0] - 1) * self.lanes)
         if older and not self.register_values:
-            found["columns"] = (self.folds, older * self.kernel[0] * self.lanes)
+            found["columns"] = (self._column_words, older * self.kernel[0] * self.lanes)
         return found
 
     @property
     def register_values(self) -> int:
         """Values of earlier columns that stand in registers; none where a memory holds them."""
-        if self.folds > WRITE_TO_READ:
+        if self._column_words > WRITE_TO_READ:
             return 0
-        return (self.kernel[1] - 1) * self.folds * self.kernel[0] * self.lanes
+        return (self.kernel[1] - 1) * self._column_words * self.kernel[0] * self.lanes
+
+    @property
+    def _column_words(self) -> int:
+        """Iterations from one tap of a row of the window to the next."""
+        return self.dilation[1] * self.folds
 
     @property
     def masked_taps(self) -> int:
@@ -97,7 +106,8 @@ class ParallelWindow(Windows):
 
         def inside(axis: int, pad: int, count: int, length: int) -> int:
             last = (count - 1) * self.strides[axis] - pad
-            return sum(pad <= tap and last + tap < length for tap in range(self.kernel[axis]))
+            taps = range(0, self.reach[axis], self.dilation[axis])
+            return sum(pad <= tap and last + tap < length for tap in taps)
 
         rows = inside(0, self.pad_top, self.out_height, self.in_height)
         return self.taps - rows * inside(1, self.pad_left, self.out_width, self.in_width)

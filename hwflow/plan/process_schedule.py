@@ -49,6 +49,7 @@ LATENCIES: Mapping[str, int] = {
     "upsample_nearest": 3,
     "upsample_bilinear": 14,
     "select_channels": 4,
+    "frame": 3,
 }
 """Pipeline stages from an iteration's read to its write, of a kernel with one product a lane.
 
@@ -322,6 +323,33 @@ def _select_channels(settings: Mapping[str, int]) -> _Order:
     return (reads,), (writes,), pixels * steps + SELECTION_LAG + out_folds
 
 
+def frame_walk(settings: Mapping[str, int]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Rows and columns over which `frame` walks, in the input's coordinates."""
+    tops = ((settings["in_height"], -settings["pad_top"], settings["out_height"]),)
+    sides = (*tops, (settings["in_width"], -settings["pad_left"], settings["out_width"]))
+    return tuple(
+        np.arange(min(0, first), max(length, first + made)) for length, first, made in sides
+    )
+
+
+def _frame(settings: Mapping[str, int]) -> _Order:
+    folds = settings["channels"] // settings["lanes"]
+    rows, columns = frame_walk(settings)
+
+    def within(top: int, left: int, height: int, width: int) -> Ticks:
+        """The iterations on the pixels of a frame."""
+        inside = np.outer(
+            (rows >= top) & (rows < top + height), (columns >= left) & (columns < left + width)
+        )
+        return np.flatnonzero(inside.repeat(folds)).astype(np.int32)
+
+    reads = within(0, 0, settings["in_height"], settings["in_width"])
+    writes = within(
+        -settings["pad_top"], -settings["pad_left"], settings["out_height"], settings["out_width"]
+    )
+    return (reads,), (writes,), rows.size * columns.size * folds
+
+
 _ORDERS: Mapping[str, Callable[[Mapping[str, int]], _Order]] = {
     "sliding_window": _sliding_window,
     "parallel_window": _parallel_window,
@@ -343,4 +371,5 @@ _ORDERS: Mapping[str, Callable[[Mapping[str, int]], _Order]] = {
     "upsample_nearest": _upsample_nearest,
     "upsample_bilinear": _upsample_bilinear,
     "select_channels": _select_channels,
+    "frame": _frame,
 }

@@ -8,24 +8,24 @@ every iteration.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hwflow.errors import DesignError
-from hwflow.opset import Shape
+from hwflow.opset import Shape, reach_of
 
 WRITE_TO_READ = 3
 """Iterations between the write of a beat into the line buffer and the first read of it."""
 
 
-def buffer_pixels(shape: Shape, kernel: tuple[int, int], strides: tuple[int, int]) -> int:
-    """Pixels of a sliding window's line buffer: the window's reach, and the rows that a stride
-    skips, so that they arrive while a row is worked on.
+def buffer_pixels(shape: Shape, reach: tuple[int, int], strides: tuple[int, int]) -> int:
+    """Pixels of a sliding window's line buffer: those over which the window reaches, and the rows
+    that a stride skips, so that they arrive while a row is worked on.
     """
-    least = (kernel[0] - 1) * shape[1] + kernel[1]
+    least = (reach[0] - 1) * shape[1] + reach[1]
     return min(least + (strides[0] - 1) * shape[1], shape[0] * shape[1] + least)
 
 
@@ -44,6 +44,7 @@ class Windows:
         out_height: rows of windows.
         out_width: windows in a row.
         lanes: channels in a beat of the input.
+        dilation: rows, columns from one tap to the next.
 
     Raises:
         DesignError: with all faults at once, if the lanes do not divide the channels.
@@ -59,6 +60,7 @@ class Windows:
     out_height: int
     out_width: int
     lanes: int
+    dilation: tuple[int, int] = field(default=(1, 1), kw_only=True)
 
     def __post_init__(self) -> None:
         faults = self.faults()
@@ -77,6 +79,11 @@ class Windows:
     def taps(self) -> int:
         """Of a window."""
         return self.kernel[0] * self.kernel[1]
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from a window's first tap to its last, both counted."""
+        return reach_of(self.kernel, self.dilation)
 
     @property
     def folds(self) -> int:
@@ -100,6 +107,7 @@ def geometry(settings: Mapping[str, int]) -> dict[str, Any]:
     return {
         "kernel": (settings["kernel_height"], settings["kernel_width"]),
         "strides": (settings["stride_height"], settings["stride_width"]),
+        "dilation": (settings.get("dilation_height", 1), settings.get("dilation_width", 1)),
         **{name: settings[name] for name in plain},
     }
 
@@ -130,7 +138,7 @@ class SlidingWindow(Windows):
     @property
     def least_buffer_pixels(self) -> int:
         """The pixels from a window's first to its last, row by row."""
-        return (self.kernel[0] - 1) * self.in_width + self.kernel[1]
+        return (self.reach[0] - 1) * self.in_width + self.reach[1]
 
     @property
     def out_beats(self) -> int:
@@ -186,7 +194,8 @@ class _Stepper:
         self.beats = window.folds * kernel_height * kernel_width  # of one window
         self.place = np.arange(self.beats)
         fold, tap = np.divmod(self.place, kernel_height * kernel_width)
-        self.tap_y, self.tap_x = np.divmod(tap, kernel_width)
+        tap_y, tap_x = np.divmod(tap, kernel_width)
+        self.tap_y, self.tap_x = tap_y * window.dilation[0], tap_x * window.dilation[1]
         self.offsets = (self.tap_y * window.in_width + self.tap_x) * window.folds + fold
         self.reads = np.empty(window.in_beats, np.int64)
         self.writes = np.empty(window.out_beats, np.int64)
@@ -199,7 +208,7 @@ class _Stepper:
         previous: _Row | None = None
         for out_y in range(window.out_height):
             top = out_y * window.strides[0] - window.pad_top
-            inside = 0 <= top <= window.in_height - window.kernel[0]
+            inside = 0 <= top <= window.in_height - window.reach[0]
             if not inside or (top + 1) * row_beats + self.ring > window.in_beats:
                 previous = None
                 self.step_row(out_y, top)

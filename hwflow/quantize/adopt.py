@@ -122,6 +122,7 @@ def _activation(adopter: Adopter, layer: Any, tensors: list[Any]) -> Any:
 
 ARGUMENTS = (
     "depth_multiplier",
+    "dilation_rate",
     "filters",
     "groups",
     "kernel_size",
@@ -188,6 +189,7 @@ def _separable(adopter: Adopter, layer: Any, tensors: list[Any]) -> Any:
         layer.kernel_size,
         strides=layer.strides,
         padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
         depth_multiplier=layer.depth_multiplier,
         use_bias=False,
         depthwise_quantizer=depthwise_quantizer,

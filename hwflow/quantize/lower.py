@@ -14,7 +14,7 @@ from hwflow.layers.activation import quantized_input
 from hwflow.layers.base import Expression, RawWeights, Rectification
 from hwflow.layers.rectification import rectified
 from hwflow.layers.reshaping import not_channels
-from hwflow.opset import Operation, Padding, Tensor
+from hwflow.opset import Frame2D, Operation, Padding, Tensor
 from hwflow.quantize import qkeras
 from hwflow.quantize.float_graph import output_layers
 
@@ -101,10 +101,10 @@ class _Context:
         return operation.name
 
     def tensor(self, name: str) -> Tensor:
-        if name in self.padded:
-            raise DesignError(
-                f"layer {name!r}: only a convolution or pooling over windows can read zero padding"
-            )
+        if name in self.padded and name not in self.tensors:  # what reads it has no windows
+            source, padding = self.padded[name]
+            self.tensor(source)
+            self.add(Frame2D(name, (source,), padding))
         if name in self.arranged:
             raise not_channels(name)
         if name in self.expressions:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwflow.layers.base import FloatNode, pair, same_padding
-from hwflow.opset import Padding
+from hwflow.opset import Padding, reach_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -143,6 +143,7 @@ class _Windows:
 
     size: tuple[int, int]
     strides: tuple[int, int]
+    dilation: tuple[int, int]
     padding: Padding
     places: tuple[int, int]
 
@@ -150,14 +151,16 @@ class _Windows:
     def of(cls, node: FloatNode, shape: tuple[int, ...]) -> _Windows:
         kernel = node.weights["kernel"].shape
         if len(kernel) == 2:  # of a dense layer
-            return cls((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
+            return cls((1, 1), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
         extent, size = (shape[1], shape[2]), (kernel[0], kernel[1])
         strides, padding = pair(node.config["strides"]), (0, 0, 0, 0)
+        dilation = pair(node.config["dilation_rate"])
+        reach = reach_of(size, dilation)
         if node.config["padding"] == "same":
-            padding = same_padding(extent, size, strides)
-        rows = (extent[0] + padding[0] + padding[1] - size[0]) // strides[0] + 1
-        pixels = (extent[1] + padding[2] + padding[3] - size[1]) // strides[1] + 1
-        return cls(size, strides, padding, (rows, pixels))
+            padding = same_padding(extent, reach, strides)
+        rows = (extent[0] + padding[0] + padding[1] - reach[0]) // strides[0] + 1
+        pixels = (extent[1] + padding[2] + padding[3] - reach[1]) // strides[1] + 1
+        return cls(size, strides, dilation, padding, (rows, pixels))
 
     def taps(self, values: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """What each value of the window reads at all places, `(N, rows, pixels, C)` each."""
@@ -166,8 +169,9 @@ class _Windows:
         top, bottom, left, right = self.padding
         padded = np.pad(values, ((0, 0), (top, bottom), (left, right), (0, 0)))
         rows, pixels = self.places
+        down, along = self.dilation
         return [
-            padded[:, y :: self.strides[0], x :: self.strides[1]][:, :rows, :pixels]
+            padded[:, y * down :: self.strides[0], x * along :: self.strides[1]][:, :rows, :pixels]
             for y in range(self.size[0])
             for x in range(self.size[1])
         ]

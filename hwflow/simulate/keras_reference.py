@@ -297,7 +297,11 @@ def _convolution(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
 
     strides = pair(layer.strides)
     sums = tf.nn.conv2d(
-        tf.constant(inputs[0]), _weights(layer, "kernel"), strides, layer.padding.upper()
+        tf.constant(inputs[0]),
+        _weights(layer, "kernel"),
+        strides,
+        layer.padding.upper(),
+        dilations=layer.dilation_rate,
     )
     return _activated(layer, sums)
 
@@ -311,6 +315,7 @@ def _depthwise(layer: Any, inputs: list[Any]) -> npt.NDArray[np.float64]:
         _weights(layer, "depthwise_kernel"),
         (1, *strides, 1),
         layer.padding.upper(),
+        dilations=layer.dilation_rate,
     )
     return _activated(layer, sums)
 
@@ -388,6 +393,7 @@ _EVALUATORS: Mapping[str, Any] = {
             "Flatten",
             "Reshape",
             "Permute",
+            "Cropping2D",
             "Cropping3D",
             "ReLU",
             "Multiply",

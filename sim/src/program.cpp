@@ -76,10 +76,15 @@ const Array& Attributes::array(const std::string& key) const {
 }
 
 std::optional<std::int64_t> Attributes::optional_integer(const std::string& key) const {
+  if (!has(key)) return std::nullopt;
+  return integer(key);
+}
+
+bool Attributes::has(const std::string& key) const {
   for (const auto& [name, value] : json.object(where)) {
-    if (name == key) return value.integer(where + "." + key);
+    if (name == key) return true;
   }
-  return std::nullopt;
+  return false;
 }
 
 Padding Attributes::padding() const {

@@ -43,7 +43,7 @@ class Mutator {
         "-9223372036854775808", "99999999999999999999", "1.5", "1e400"};
     static const std::vector<std::string> words = {
         "TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV", "WRAP", "SAT",
-        "SAT_ZERO", "SAT_SYM", "add", "concatenate", "conv2d", "input", "max_pool2d", "multiply",
+        "SAT_ZERO", "SAT_SYM", "add", "concatenate", "conv2d", "frame2d", "input", "max_pool2d", "multiply",
         "requantize", "select_channels", "softmax", "sum_pool2d", "table", "top_k_indices", "top_k_values",
         "upsample_bilinear2d", "upsample_nearest2d", "x", "a", "b", "c1", "y", "", "\\ud800",
         "\\u00e9"};

@@ -64,13 +64,17 @@ class Writer {
 
   Writer& conv(const std::string& name, const std::string& source,
                const std::vector<std::int64_t>& shape, int groups, int padding, int stride,
-               bool by_channel = false) {
+               bool by_channel = false, int dilation = 1) {
     std::string scaled;
     if (by_channel) {
       std::vector<std::int8_t> shifts(static_cast<std::size_t>(shape[3]));
       for (auto& bits : shifts) bits = static_cast<std::int8_t>(random_() % 8);
       files_[name + "/channel_shifts.npy"] = npy({shape[3]}, shifts);
       scaled = R"(, "channel_shifts": {"array": ")" + name + R"(/channel_shifts"})";
+    }
+    if (dilation != 1) {
+      const std::string apart = std::to_string(dilation);
+      scaled += R"(, "dilation": [)" + apart + ", " + apart + "]";
     }
     std::vector<std::int8_t> weights;
     for (std::int64_t i = 0; i < shape[0] * shape[1] * shape[2] * shape[3]; ++i) {
@@ -299,6 +303,18 @@ std::vector<Case> cases() {
                      .operation("add", "add", {"a", "b"}, R"("shifts": [0, 0])")
                      .requantize("y", "add", 4, s8)
                      .finish({"y"}));
+  made.push_back(Writer()
+                     .operation("x", "input", {}, input(7, 6, 5, u8))
+                     .conv("c1", "x", {3, 3, 5, 9}, 1, 2, 1, false, 2)
+                     .requantize("a", "c1", 8, s8)
+                     .conv("c2", "a", {3, 3, 1, 9}, 9, 6, 1, true, 6)
+                     .requantize("b", "c2", 8, u8)
+                     .conv("c3", "b", {2, 3, 3, 6}, 3, 0, 1, false, 2)
+                     .requantize("d", "c3", 8, wide)
+                     .operation("f", "frame2d", {"d"}, R"("padding": [1, -1, 2, -1])")
+                     .conv("c4", "f", {3, 2, 6, 4}, 1, 3, 1, false, 3)
+                     .requantize("y", "c4", 16, wide)
+                     .finish({"y", "c3"}));
   made.push_back(Writer()
                      .operation("x", "input", {}, input(4, 3, 8, wide))
                      .conv("c1", "x", {2, 2, 4, 6}, 2, 1, 1)

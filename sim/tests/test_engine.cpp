@@ -154,6 +154,12 @@ const RegisterTest kRefuses("programs refused", [] {
   refused(R"("window": [3, 2])", R"("window": [99, 2])", "pool: a window of 99 does not fit in 7");
   refused(R"("padding": [1, 1, 1, 1])", R"("padding": [1, 1, 1, -1])", "c1.padding: out of range");
   refused(R"("strides": [1, 1])", R"("strides": [0, 1])", "strides: out of range");
+  refused(R"("product_shift": 0)", R"("product_shift": 0, "dilation": [1, 0])",
+          "dilation: out of range");
+  refused(R"("product_shift": 0)", R"("product_shift": 0, "dilation": [1048577, 1])",
+          "dilation: out of range");
+  refused(R"("product_shift": 0)", R"("product_shift": 0, "dilation": [1, 6])",
+          "c1: a window of 13 does not fit in 9");
   refused(R"("shape": [6, 7, 3])", R"("shape": [6, 7, 0])", "x: impossible shape (6, 7, 0)");
   refused(R"("shape": [6, 7, 3])", R"("shape": [1048576, 1048576, 3])", "is too large");
   refused(R"("divisor": 6)", R"("divisor": 5)", "its fraction bits and divisor");

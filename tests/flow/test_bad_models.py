@@ -204,7 +204,10 @@ MODELS: dict[str, tuple[Fill, tuple[str, ...]]] = {
         of(conv("a.b"), conv("a_b")),
         ("m.h5 a_b: must have a name that differs from 'a.b' in C++ too (a_b)",),
     ),
-    "dilation": (of(conv(dilation_rate=2)), ("m.h5 conv: dilation [2, 2] is not supported",)),
+    "a transposed convolution": (
+        of(layer("Conv2DTranspose", 3, 2, name="enlarging")),
+        ("m.h5 enlarging: is a Conv2DTranspose: this kind of layer is not supported",),
+    ),
     "a recurrent layer": (
         of(layer("Reshape", (30, 3), name="steps"), layer("LSTM", 4, name="lstm")),
         ("m.h5 lstm: is a LSTM: this kind of layer is not supported",),
@@ -313,12 +316,12 @@ def test_all_faults_of_a_model_are_told_at_once(tmp_path: Path) -> None:
     fill = of(
         conv("first", data_format="channels_first"),
         layer("Lambda", abs, name="hidden"),
-        conv("dilated", dilation_rate=(1, 2)),
+        layer("Conv2DTranspose", 3, 2, name="enlarging"),
         layer("UnitNormalization", name="unit"),
         layer("MaxPooling2D", 2, name="pool"),
         shape=(8, 8, 8),
     )
     told = attempt("all", fill, (), tmp_path, "check")
-    for name in ("first", "hidden", "dilated", "unit"):
+    for name in ("first", "hidden", "enlarging", "unit"):
         assert told.count(f"m.h5 {name}:") == 1, told
     assert "pool:" not in told

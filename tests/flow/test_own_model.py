@@ -109,6 +109,46 @@ def test_a_float_model_of_nested_and_shared_layers_and_functions(tmp_path: Path)
     assert {"elu", "pixels_softplus", "tf_concat", "classes_quantized"} <= names
 
 
+def dilated_model() -> Any:
+    """What DeepLab ends in: one map read at several rates, beside its mean."""
+    import keras
+
+    layers = keras.layers
+    given = keras.Input((9, 10, 3), name="image")
+    x = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="stem")(given)
+    read = [layers.Conv2D(3, 1, activation="relu", name="rate_1")(x)]
+    read += [
+        layers.Conv2D(
+            3, 3, dilation_rate=rate, padding="same", use_bias=False, name=f"rate_{rate}"
+        )(x)
+        for rate in (2, 6)
+    ]
+    read.append(
+        layers.SeparableConv2D(3, 3, dilation_rate=(1, 2), padding="same", name="separable")(x)
+    )
+    mean = layers.GlobalAveragePooling2D(keepdims=True, name="mean")(x)
+    mean = layers.Conv2D(3, 1, activation="relu", name="pooled")(mean)
+    read.append(layers.UpSampling2D((5, 5), interpolation="bilinear", name="spread")(mean))
+    x = layers.BatchNormalization(name="norm")(layers.Concatenate(name="pyramid")(read))
+    x = layers.DepthwiseConv2D(2, dilation_rate=(3, 2), name="valid")(x)
+    return keras.Model(given, layers.Conv2D(2, 1, name="classes")(x))
+
+
+def test_a_model_of_dilated_windows(tmp_path: Path) -> None:
+    result = flow.build(designed(tmp_path, dilated_model()), tmp_path / "out")
+    verification = result.metrics["verification"]
+    assert verification["status"] == "exact"
+    assert {"keras", "fast", "csim"} <= set(verification["witnesses"])
+    names = {layer["name"] for layer in verification["layers"]}
+    assert {"rate_2", "rate_6", "separable_depthwise", "pyramid", "valid"} <= names
+    written = json.loads((result.project / "integer_graph.json").read_text())
+    rates = {op["name"]: op["attributes"].get("dilation") for op in written["operations"]}
+    assert rates["rate_6"] == [6, 6]
+    assert rates["separable_depthwise"] == [1, 2]
+    assert rates["valid"] == [3, 2]
+    assert rates["stem"] is None
+
+
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, flow.BuildResult]:
     """A design of the small QKeras model, and what was built of it."""

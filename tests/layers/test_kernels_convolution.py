@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hwflow.fixed_point import FixedPoint, IntArray, Overflow, Rounding
 from hwflow.integer_graph import IntegerGraph, infer
 from hwflow.layers.base import same_padding
-from hwflow.opset import Conv2D, Input, Requantize
+from hwflow.opset import Conv2D, Input, Requantize, reach_of
 from tests.support.kernel_cases import conv_case, conv_graph, divisors, extreme_images
 from tests.support.kernel_harness import FAST, STRICT, Case, run_cases
 
@@ -171,15 +171,66 @@ def test_depthwise_pads_as_keras_does_at_every_fold(tmp_path: Path) -> None:
     check(batch, tmp_path)
 
 
+DILATED = [
+    # window, dilation, size, channels, padding
+    ((3, 3), (2, 2), (5, 8), 4, "same"),
+    ((3, 3), (2, 2), (7, 6), 4, "valid"),
+    ((3, 3), (1, 2), (6, 5), 4, "same"),
+    ((3, 3), (2, 1), (5, 7), 4, "same"),
+    ((2, 3), (3, 2), (7, 5), 4, "same"),  # with an odd padding
+    ((5, 5), (2, 2), (9, 7), 2, "same"),
+    ((3, 3), (6, 4), (4, 5), 4, "same"),  # most taps lie outside
+    ((3, 3), (9, 9), (4, 3), 2, "same"),  # all but one do
+    ((3, 2), (3, 8), (8, 9), 2, "valid"),
+    ((1, 3), (5, 2), (3, 7), 4, "same"),
+    ((3, 1), (2, 5), (7, 3), 4, "same"),
+]
+
+
+def dilated(
+    rng: np.random.Generator, groups: int, parallel: bool
+) -> list[tuple[IntegerGraph, Case, IntArray]]:
+    """Every fold of the dilated layers; depthwise with a multiplier of 2 where groups are none."""
+    batch = []
+    for window, dilation, size, channels, how in DILATED:
+        shape = (*size, channels)
+        padding = (0, 0, 0, 0)
+        if how == "same":
+            padding = same_padding(size, reach_of(window, dilation), (1, 1))
+        given = {"padding": padding, "groups": groups or channels, "dilation": dilation}
+        filters = 2 * channels if groups == 0 else 6
+        graph = conv_graph(rng, shape, window, filters, UINT8, INT8, INT8, **given)  # type: ignore[arg-type]
+        if how == "same":
+            assert graph.tensors["y"].shape[:2] == size
+        images = extreme_images(rng, shape, UINT8)
+        folds = [(pe, 0) for pe in divisors(channels)]
+        if groups:
+            simds = divisors(channels // groups)
+            folds = [(pe, simd) for pe in divisors(6 // groups) for simd in simds]
+        batch += [(graph, conv_case(graph, *fold, parallel=parallel), images) for fold in folds]
+    return batch
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("groups", [0, 1, 2])
+def test_dilated_windows_at_every_fold(groups: int, parallel: bool, tmp_path: Path) -> None:
+    batch = dilated(np.random.default_rng(6), groups, parallel)
+    assert len(batch) >= 30
+    assert all("dilation_height" in case.definitions for _, case, _ in batch)
+    check(batch, tmp_path)
+
+
 @st.composite
 def layers(
     draw: st.DrawFn, depthwise: bool, parallel: bool = False
 ) -> tuple[IntegerGraph, Case, IntArray]:
     kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     strides = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 3), (4, 2)]))
+    rows, columns = reach_of(kernel, dilation)
     padding = tuple(draw(st.integers(0, 3)) for _ in range(4))
-    height = draw(st.integers(max(1, kernel[0] - padding[0] - padding[1]), 7))
-    width = draw(st.integers(max(1, kernel[1] - padding[2] - padding[3]), 7))
+    least = max(1, rows - padding[0] - padding[1]), max(1, columns - padding[2] - padding[3])
+    height, width = (draw(st.integers(size, max(size, 7))) for size in least)
     groups = draw(st.integers(1, 6)) if depthwise else draw(st.sampled_from([1, 1, 1, 2, 3]))
     group_inputs = 1 if depthwise else draw(st.integers(1, 4))
     group_filters = draw(st.integers(1, 4))
@@ -221,6 +272,7 @@ def layers(
         product_shift,
         draw(st.sampled_from([1, 10, 30, 36])),
         None if wide else draw(st.sampled_from([None, rng.integers(0, 6, groups * group_filters)])),
+        dilation,
     )
     if depthwise:
         pe, simd = draw(st.sampled_from(divisors(groups))), 0

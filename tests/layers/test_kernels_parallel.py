@@ -51,8 +51,10 @@ def walked_schedule(window: ParallelWindow) -> tuple[list[int], list[int]]:
     ends: list[int] = []
     for out_y in range(window.out_height):
         for out_x in range(window.out_width):
-            bottom = out_y * window.strides[0] - window.pad_top + window.kernel[0] - 1
-            right = out_x * window.strides[1] - window.pad_left + window.kernel[1] - 1
+            bottom = out_y * window.strides[0] - window.pad_top
+            bottom += (window.kernel[0] - 1) * window.dilation[0]
+            right = out_x * window.strides[1] - window.pad_left
+            right += (window.kernel[1] - 1) * window.dilation[1]
             ends.append(bottom * window.pitch + right)
     assert ends == sorted(set(ends)), "no two windows end on one pixel"
     reads: list[int] = []
@@ -89,9 +91,11 @@ def test_no_window_leaves_before_its_pixels_came(sliding: object) -> None:
     for (out_y, out_x, fold), when in np.ndenumerate(writes):
         top = out_y * window.strides[0] - window.pad_top
         left = out_x * window.strides[1] - window.pad_left
-        part = reads[max(top, 0) : max(top + window.kernel[0], 0), :, fold]
-        part = part[:, max(left, 0) : max(left + window.kernel[1], 0)]
-        assert part.max(initial=0) <= when
+        ys = [top + tap * window.dilation[0] for tap in range(window.kernel[0])]
+        xs = [left + tap * window.dilation[1] for tap in range(window.kernel[1])]
+        for y in (y for y in ys if 0 <= y < window.in_height):
+            row = [x for x in xs if 0 <= x < window.in_width]
+            assert reads[y, row, fold].max(initial=0) <= when
 
 
 @pytest.mark.parametrize("folds", [1, 4, 16])
@@ -115,6 +119,13 @@ def test_a_word_is_not_read_before_it_was_written() -> None:
                 assert ("columns" in wide.memories) == (wide.folds > WRITE_TO_READ)
                 assert wide.register_values == (0 if wide.folds > WRITE_TO_READ else 2 * channels)
                 assert "rows" not in wide.memories
+    for apart in range(1, 5):
+        wide = all_taps(window_of((3, 9, 2), (1, 3), (1, 1), (0,) * 4, 2, dilation=(1, apart)))
+        assert ("columns" in wide.memories) == (apart > WRITE_TO_READ)
+        assert wide.register_values == (0 if apart > WRITE_TO_READ else 4 * apart)
+        narrow = all_taps(window_of((9, 1, 1), (3, 1), (1, 1), (0,) * 4, 1, dilation=(apart, 1)))
+        assert narrow.pitch * apart > WRITE_TO_READ
+        assert narrow.memories["rows"] == (apart, 2)
 
 
 def expected_beats(window: ParallelWindow, images: IntArray, pad_value: int) -> IntArray:
@@ -161,6 +172,8 @@ def test_kernel_keeps_the_schedule(tmp_path: Path) -> None:
         window_of((6, 5, 2), (3, 3), (2, 2), (1, 1, 1, 1), 1),
         window_of((5, 4, 8), (2, 3), (2, 1), (0, 1, 2, 0), 2),
         window_of((4, 3, 3), (1, 2), (1, 1), (2, 1, 3, 3), 1),  # begins before the image
+        window_of((6, 7, 2), (2, 3), (1, 1), (3, 0, 2, 2), 1, 0, (3, 2)),
+        window_of((4, 5, 1), (3, 3), (1, 1), (2, 2, 5, 5), 1, 0, (2, 5)),
     ):
         window = all_taps(sliding)
         shape = (window.in_height, window.in_width, window.in_channels)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint, IntArray
+from hwflow.opset import reach_of
 from hwflow.plan.window_schedule import (
     WRITE_TO_READ,
     SlidingWindow,
@@ -28,6 +29,7 @@ INT5 = FixedPoint(5, 5)
 def stepped_schedule(window: SlidingWindow) -> tuple[list[int], list[int]]:
     """The schedule by its definition: one iteration after the other."""
     (kernel_height, kernel_width), (stride_y, stride_x) = window.kernel, window.strides
+    tap_y, tap_x = window.dilation
     reads: list[int] = []
     writes: list[int] = []
     order = [
@@ -54,8 +56,8 @@ def stepped_schedule(window: SlidingWindow) -> tuple[list[int], list[int]]:
         if len(writes) < len(order):
             out_y, out_x, fold, kernel_y, kernel_x = order[len(writes)]
             oldest = first_pixel(out_y, out_x)
-            y = out_y * stride_y - window.pad_top + kernel_y
-            x = out_x * stride_x - window.pad_left + kernel_x
+            y = out_y * stride_y - window.pad_top + kernel_y * tap_y
+            x = out_x * stride_x - window.pad_left + kernel_x * tap_x
             emits = True
             if 0 <= y < window.in_height and 0 <= x < window.in_width:
                 beat = (y * window.in_width + x) * window.folds + fold
@@ -73,10 +75,11 @@ def expected_windows(window: SlidingWindow, images: IntArray, pad_value: int) ->
     """Shape `(N, out_height, out_width, folds, kernel_height, kernel_width, lanes)`."""
     count = len(images)
     height, width, channels = images.shape[1:]
-    below = (window.out_height - 1) * window.strides[0] + window.kernel[0] - height - window.pad_top
-    right = (window.out_width - 1) * window.strides[1] + window.kernel[1] - width - window.pad_left
+    rows, columns = reach_of(window.kernel, window.dilation)
+    below = (window.out_height - 1) * window.strides[0] + rows - height - window.pad_top
+    right = (window.out_width - 1) * window.strides[1] + columns - width - window.pad_left
     padding = (window.pad_top, max(below, 0), window.pad_left, max(right, 0))
-    view = windows(images, window.kernel, window.strides, padding, pad_value)
+    view = windows(images, window.kernel, window.strides, padding, pad_value, window.dilation)
     view = view[:, : window.out_height, : window.out_width]
     shape = (count, window.out_height, window.out_width, window.folds, window.lanes)
     split = view.reshape(*shape, *window.kernel)
@@ -84,22 +87,25 @@ def expected_windows(window: SlidingWindow, images: IntArray, pad_value: int) ->
     return np.ascontiguousarray(split.transpose(0, 1, 2, 3, 5, 6, 4))
 
 
+STEPS = st.sampled_from([1, 2, 3, 6])
+DILATIONS = st.one_of(st.just((1, 1)), st.tuples(STEPS, STEPS))
+"""Of half the windows none; of the others up to what reaches over all of an image."""
+
+
 @st.composite
 def sliding_windows(draw: st.DrawFn) -> SlidingWindow:
     kernel = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
     strides = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
-    padding = (
-        draw(st.integers(0, 4)),
-        draw(st.integers(0, 4)),
-        draw(st.integers(0, 4)),
-        draw(st.integers(0, 4)),
-    )
-    height = draw(st.integers(max(1, kernel[0] - padding[0] - padding[1]), 8))
-    width = draw(st.integers(max(1, kernel[1] - padding[2] - padding[3]), 8))
+    dilation = draw(DILATIONS)
+    rows, columns = reach_of(kernel, dilation)
+    above, beside = (st.integers(0, max(4, reach // 2)) for reach in (rows, columns))
+    padding = draw(st.tuples(above, above, beside, beside))
+    least = max(1, rows - padding[0] - padding[1]), max(1, columns - padding[2] - padding[3])
+    height, width = (draw(st.integers(size, max(size, 8))) for size in least)
     channels = draw(st.integers(1, 6))
     lanes = draw(st.sampled_from(divisors(channels)))
     spare = draw(st.sampled_from([0, 0, 1, 2, 9, 70]))
-    return window_of((height, width, channels), kernel, strides, padding, lanes, spare)
+    return window_of((height, width, channels), kernel, strides, padding, lanes, spare, dilation)
 
 
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
@@ -163,6 +169,7 @@ def test_kernel_keeps_the_schedule(tmp_path: Path) -> None:
         window_of((6, 5, 2), (3, 3), (2, 2), (1, 1, 1, 1), 1),
         window_of((5, 4, 2), (1, 1), (2, 2), (0, 0, 0, 0), 2, 3),
         window_of((4, 7, 3), (2, 3), (1, 1), (0, 0, 2, 0), 1, 4),
+        window_of((6, 7, 2), (2, 3), (1, 1), (3, 0, 2, 2), 1, 0, (3, 2)),
     ):
         schedule = window_schedule(window)
         shape = (window.in_height, window.in_width, window.in_channels)

@@ -11,7 +11,7 @@ from hwflow.hls import emit
 from hwflow.plan.process_schedule import process_schedule
 from hwflow.plan.streams import StreamGraph
 from tests.support.kernel_harness import compile_library
-from tests.support.plan_graphs import chain, enlarged, fire, headed, plan, units
+from tests.support.plan_graphs import chain, dilated, enlarged, fire, headed, plan, units
 
 LOGGING_STREAM = """
 #define HWFLOW_SIMULATION_HLS_STREAM_H_
@@ -29,6 +29,7 @@ private:
 };
 }
 #include "depthwise.h"
+#include "frame.h"
 #include "heads.h"
 #include "joins.h"
 #include "matrix_vector.h"
@@ -66,12 +67,15 @@ def source_of(graph: StreamGraph, number: int) -> str:
 def test_kernels_move_beats_when_their_schedules_say(tmp_path: Path) -> None:
     graphs = [plan(fire(5)), plan(chain(9), 200), plan(enlarged(3), 50), plan(headed())]
     graphs += [plan(chain(9), 1), plan(fire(5), 1), plan(units(5), 1)]
+    graphs += [plan(dilated()), plan(dilated(), 1)]
     source = LOGGING_STREAM + "".join(source_of(graph, n) for n, graph in enumerate(graphs))
     library = compile_library(source, tmp_path, ("-O0",))
-    seen = set()
+    seen, spread = set(), set()
     for number, graph in enumerate(graphs):
         for index, process in enumerate(graph.processes):
             seen.add(process.kernel)
+            if "dilation_height" in process.settings:
+                spread.add(process.kernel)
             run = library[f"run{number}_{index}"]
             run.restype = ctypes.c_long
             found = ctypes.POINTER(ctypes.c_int)()
@@ -85,5 +89,12 @@ def test_kernels_move_beats_when_their_schedules_say(tmp_path: Path) -> None:
                 ticks[events == place] = times
             # within an iteration the order is the kernel's own
             assert np.all(np.diff(ticks) >= 0), f"{process.name} ({process.kernel})"
-    assert "parallel_window" in seen
-    assert {"upsample_nearest", "upsample_bilinear", "top_k", "softmax", "concatenate"} <= seen
+    assert spread == {"sliding_window", "parallel_window"}
+    assert {
+        "frame",
+        "upsample_nearest",
+        "upsample_bilinear",
+        "top_k",
+        "softmax",
+        "concatenate",
+    } <= seen

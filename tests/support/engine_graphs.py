@@ -14,6 +14,7 @@ from hwflow.opset import (
     Add,
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     MaxPool2D,
     Operation,
@@ -127,8 +128,11 @@ def _draw_operation(
             Requantize(name, (source,), draw(FORMATS), tensor.format.fraction_bits, tensor.divisor)
         )
     kinds = ["conv", "conv", "requantize", "max", "sum", "add", "concat", "nearest", "bilinear"]
-    kinds += ["indices", "values", "softmax", "select"]
+    kinds += ["indices", "values", "softmax", "select", "frame"]
     kind = draw(st.sampled_from(kinds))
+    if kind == "frame":
+        sides = tuple(draw(st.integers(-2, 2)) for _ in range(4))
+        return builder.add(Frame2D(name, (source,), sides))  # type: ignore[arg-type]
     if kind == "select":
         channels = st.integers(0, tensor.shape[2] - 1)
         chosen = draw(st.lists(channels, min_size=1, max_size=30))
@@ -217,5 +221,6 @@ def _draw_conv(
             groups,
             draw(st.sampled_from([0, 0, 0, 1, 5])),
             draw(st.sampled_from([None, None, seed.integers(0, 9, filters)])),
+            draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 2), (3, 1)])),
         )
     )

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 import numpy as np
 
 from hwflow.fixed_point import FixedPoint, IntArray
 from hwflow.hls import emit, loading, packing
 from hwflow.integer_graph import IntegerGraph
-from hwflow.opset import Conv2D, Input, MaxPool2D, Padding, Requantize, Shape, SumPool2D
+from hwflow.opset import (
+    Conv2D,
+    Input,
+    MaxPool2D,
+    Padding,
+    Requantize,
+    Shape,
+    SumPool2D,
+    reach_of,
+)
 from hwflow.plan.mapping import Choices, map_graph
 from hwflow.plan.parallel_window import ParallelWindow
 from hwflow.plan.window_schedule import SlidingWindow, window_schedule
@@ -36,8 +46,10 @@ def window_of(
     padding: Padding,
     lanes: int,
     spare_pixels: int = 0,
+    dilation: tuple[int, int] = (1, 1),
 ) -> SlidingWindow:
     height, width, channels = shape
+    rows, columns = reach_of(kernel, dilation)
     top, bottom, left, right = padding
     return SlidingWindow(
         height,
@@ -47,27 +59,18 @@ def window_of(
         strides,
         top,
         left,
-        (height + top + bottom - kernel[0]) // strides[0] + 1,
-        (width + left + right - kernel[1]) // strides[1] + 1,
+        (height + top + bottom - rows) // strides[0] + 1,
+        (width + left + right - columns) // strides[1] + 1,
         lanes,
-        (kernel[0] - 1) * width + kernel[1] + spare_pixels,
+        (rows - 1) * width + columns + spare_pixels,
+        dilation=dilation,
     )
 
 
 def all_taps(window: SlidingWindow) -> ParallelWindow:
     """The same windows, all taps in one beat."""
-    return ParallelWindow(
-        window.in_height,
-        window.in_width,
-        window.in_channels,
-        window.kernel,
-        window.strides,
-        window.pad_top,
-        window.pad_left,
-        window.out_height,
-        window.out_width,
-        window.lanes,
-    )
+    shared = {field.name: getattr(window, field.name) for field in fields(ParallelWindow)}
+    return ParallelWindow(**shared)
 
 
 def window_text(window: SlidingWindow | ParallelWindow, value: FixedPoint, pad_value: int) -> str:
@@ -79,6 +82,8 @@ def window_text(window: SlidingWindow | ParallelWindow, value: FixedPoint, pad_v
         kept = {"buffer": (window.buffer_pixels * window.folds, window.lanes)}
         iterations = window_schedule(window).iterations
         more = {"buffer_pixels": window.buffer_pixels, "iterations": iterations}
+    if window.dilation != (1, 1):
+        more |= {"dilation_height": window.dilation[0], "dilation_width": window.dilation[1]}
     text = config(
         "window",
         constants(
@@ -263,12 +268,13 @@ def conv_case(
         operation.padding,
         lanes,
         spare_pixels,
+        operation.dilation,
     )
     ports = (
         (Port(tensor.format, lanes, window.in_beats),),
         (Port(requantize.format, pe, height * width * filters // pe),),
     )
-    if taps == 1 and operation.strides == (1, 1) and not any(operation.padding):
+    if not operation.has_window:
         call = f"hwflow::{kernel}<convolution>(in0, out0, weights, biases);"
         return Case(text, call, *ports)
     more, call = after_window(
@@ -383,6 +389,7 @@ def conv_graph(
     product_shift: int = 0,
     bias_bits: int = 10,
     channel_shifts: IntArray | None = None,
+    dilation: tuple[int, int] = (1, 1),
 ) -> IntegerGraph:
     """Input, Conv2D with weights over the whole range, Requantize."""
     raw = rng.integers(
@@ -409,6 +416,7 @@ def conv_graph(
                 groups,
                 product_shift,
                 channel_shifts,
+                dilation,
             ),
             Requantize("y", ("conv",), output, fraction_bits),
         ],

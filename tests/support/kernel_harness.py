@@ -82,6 +82,7 @@ _PRELUDE = """
 #include <cstdio>
 #include "beat.h"
 #include "depthwise.h"
+#include "frame.h"
 #include "heads.h"
 #include "joins.h"
 #include "loading.h"

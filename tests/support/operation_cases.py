@@ -19,6 +19,7 @@ from hwflow.opset import (
     Add,
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     MaxPool2D,
     Multiply,
@@ -109,6 +110,9 @@ def _conv2d(random: Random, name: str) -> Made:
     high = (1 << (weight_format.width - 1)) - 1
     bits = int(random.choice([0, 8, 16, 31, 40, 61]))
     channel_shifts = random.integers(0, 8, filters) if random.random() < 0.4 else None
+    dilation, most = (1, 1), 3
+    if random.random() < 0.4:  # with padding, without which few of them would fit
+        dilation, most = tuple(int(step) for step in random.integers(1, 6, 2)), 9
     return [x], Conv2D(
         name,
         (x.name,),
@@ -116,10 +120,11 @@ def _conv2d(random: Random, name: str) -> Made:
         random_values(random, -(1 << bits), 1 << bits, (filters,)),
         weight_format,
         (int(random.integers(1, 4)), int(random.integers(1, 4))),
-        tuple(int(side) for side in random.integers(0, 3, 4)),  # type: ignore[arg-type]
+        tuple(int(side) for side in random.integers(0, most, 4)),  # type: ignore[arg-type]
         groups,
         int(random.choice([0, 0, 0, 1, 7, 20])),
         channel_shifts,
+        dilation,
     )
 
 
@@ -161,6 +166,12 @@ def _select_channels(random: Random, name: str) -> Made:
     if random.random() < 0.5:  # neighbours
         channels = np.unique(channels)
     return [x], SelectChannels(name, (x.name,), tuple(channels.tolist()))
+
+
+def _frame2d(random: Random, name: str) -> Made:
+    x = _one(random, name)
+    sides = tuple(int(side) for side in random.integers(-3, 4, 4))
+    return [x], Frame2D(name, (x.name,), sides)  # type: ignore[arg-type]
 
 
 def _add(random: Random, name: str) -> Made:
@@ -226,6 +237,7 @@ GENERATORS: dict[str, Generator] = {
     "conv2d": _conv2d,
     "requantize": _requantize,
     "select_channels": _select_channels,
+    "frame2d": _frame2d,
     "max_pool2d": _pool(MaxPool2D),
     "sum_pool2d": _pool(SumPool2D),
     "add": _add,

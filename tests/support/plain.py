@@ -17,22 +17,30 @@ def windows(
     strides: tuple[int, int],
     padding: Padding,
     fill: int,
+    dilation: tuple[int, int] = (1, 1),
 ) -> npt.NDArray[Any]:
     """All windows of a tensor: shape `(N, Ho, Wo, C, kh, kw)`, a view of the padded tensor."""
     top, bottom, left, right = padding
     padded = np.pad(tensor, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
     view: npt.NDArray[Any] = np.lib.stride_tricks.sliding_window_view(
         padded,
-        window,  # type: ignore[call-overload]
+        tuple((taps - 1) * step + 1 for taps, step in zip(window, dilation, strict=True)),  # type: ignore[call-overload]
         axis=(1, 2),
     )
-    return view[:, :: strides[0], :: strides[1]]
+    return view[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
 
 
 def convolution(operation: Conv2D, tensor: IntArray) -> IntArray:
     """What `Conv2D.evaluate` must give."""
     kernel_height, kernel_width, group_inputs, filters = operation.weights.shape
-    view = windows(tensor, (kernel_height, kernel_width), operation.strides, operation.padding, 0)
+    view = windows(
+        tensor,
+        (kernel_height, kernel_width),
+        operation.strides,
+        operation.padding,
+        0,
+        operation.dilation,
+    )
     count = filters // operation.groups
     parts = []
     for group in range(operation.groups):

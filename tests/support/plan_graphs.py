@@ -13,6 +13,7 @@ from hwflow.opset import (
     Add,
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     MaxPool2D,
     Operation,
@@ -82,6 +83,7 @@ class Builder:
         strides: tuple[int, int] = (1, 1),
         padding: Padding = (0, 0, 0, 0),
         groups: int = 1,
+        dilation: tuple[int, int] = (1, 1),
     ) -> str:
         channels = self.shape(source)[2] // groups
         made = self.append(
@@ -94,6 +96,7 @@ class Builder:
                 strides=strides,
                 padding=padding,
                 groups=groups,
+                dilation=dilation,
             )
         )
         return self.requantize(made)
@@ -153,11 +156,31 @@ def chain(size: int = 14) -> IntegerGraph:
     return build.build(build.average(now, "mean"))
 
 
+def dilated(size: int = 7, channels: int = 4) -> IntegerGraph:
+    """A map read at three rates, the last beyond its border, joined and filtered depthwise."""
+    build = Builder((size, size + 1, channels))
+
+    def read(rate: tuple[int, int], source: str, name: str, groups: int = 1) -> str:
+        below, beside = rate
+        padding = (below, below, beside, beside)
+        return build.convolution(source, name, channels, (3, 3), (1, 1), padding, groups, rate)
+
+    rates = ((2, 2), (1, 3), (size + 1, 2))
+    joined = build.concatenate(
+        [read(rate, "image", f"rate{i}") for i, rate in enumerate(rates)], "concat"
+    )
+    narrow = build.convolution(joined, "narrow", channels)
+    last = read((2, 1), narrow, "depthwise", groups=channels)
+    return build.build(build.convolution(last, "valid", 2, (2, 2), dilation=(2, 3)))
+
+
 def enlarged(size: int = 5, channels: int = 4) -> IntegerGraph:
     """A map and its halves, enlarged again and joined with it."""
     build = Builder((2 * size, 2 * size, channels))
     small = build.max_pool("image", "small", 2)
     nearest = build.append(UpsampleNearest2D("nearest", (small,), (2, 2)))
+    wide = build.append(Frame2D("wide", (nearest,), (2, -1, 1, 0)))
+    nearest = build.append(Frame2D("cut", (wide,), (-2, 1, 0, -1)))
     blend = build.requantize(build.append(UpsampleBilinear2D("blend", (small,), (2, 2))))
     return build.build(build.concatenate(["image", nearest, blend], "concat"), blend)
 

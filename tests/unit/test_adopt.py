@@ -183,6 +183,16 @@ LAYERS: dict[str, Callable[[str], Any]] = {
         **{**POINTWISE, "pointwise_quantizer": "ternary(alpha=1)"},
         **DEPTHWISE,
     ),
+    "dilated": lambda name: conv(name, dilation_rate=(1, 2)),
+    "dilated_depthwise": lambda name: qkeras.QDepthwiseConv2D(
+        3, dilation_rate=(2, 2), padding="same", bias_quantizer=WIDE, name=name, **DEPTHWISE
+    ),
+    "dilated_separable": lambda name: qkeras.QSeparableConv2D(
+        4, 3, dilation_rate=(2, 2), bias_quantizer=WIDE, name=name, **POINTWISE, **DEPTHWISE
+    ),
+    "dilated_folded": lambda name: qkeras.QConv2DBatchnorm(
+        4, 3, dilation_rate=2, bias_quantizer=WIDE, name=name, **KERNEL
+    ),
     "activation": lambda name: conv(name, activation="quantized_relu(4, 1)"),
     "symmetric": lambda name: conv(name, activation="quantized_bits(4, 1, 1, alpha=1)"),
     "hard_tanh": lambda name: conv(name, activation="quantized_tanh(4)"),

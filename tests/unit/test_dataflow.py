@@ -19,7 +19,17 @@ from hwflow.plan.process_schedule import (
     process_schedule,
 )
 from hwflow.plan.streams import Process, StreamGraph
-from tests.support.plan_graphs import Builder, bypass, chain, enlarged, fire, headed, plan, units
+from tests.support.plan_graphs import (
+    Builder,
+    bypass,
+    chain,
+    dilated,
+    enlarged,
+    fire,
+    headed,
+    plan,
+    units,
+)
 
 
 class Stepped:
@@ -177,7 +187,9 @@ def test_a_duplicate_into_a_join_deadlocks_when_the_short_way_is_too_shallow() -
 
 
 @pytest.mark.parametrize(
-    "graph", [fire(), bypass(), chain(), units()], ids=["fire", "bypass", "chain", "units"]
+    "graph",
+    [fire(), bypass(), chain(), dilated(), units()],
+    ids=["fire", "bypass", "chain", "dilated", "units"],
 )
 @pytest.mark.parametrize("interval", [800, 3_000])
 def test_sized_depths_give_the_shortest_interval_and_less_does_not(
@@ -224,7 +236,8 @@ def test_an_unknown_kernel_is_named() -> None:
 
 def test_schedules_count_what_the_streams_carry() -> None:
     """Ticks ascend, and there is one for each beat; the kernel's cycles are its iterations."""
-    for build in (fire(), bypass(), chain(), enlarged(), enlarged(1), headed(), units()):
+    graphs = (fire(), bypass(), chain(), dilated(), enlarged(), enlarged(1), headed(), units())
+    for build in graphs:
         for interval in (1, 300, 10_000):
             graph = plan(build, interval)
             for process in graph.processes:

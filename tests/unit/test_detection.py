@@ -42,6 +42,28 @@ def test_lraspp_has_as_many_weights_as_the_published_one(size: str, parameters: 
     assert model.get_layer("low_classes").output_shape[1:3] == (28, 28)
 
 
+# torchvision dilates the windows of the last three blocks by 2, the one without its stride too
+@pytest.mark.parametrize(("size", "blocks"), [("large", (12, 13, 14)), ("small", (8, 9, 10))])
+def test_lraspp_dilates_the_stage_without_its_stride(size: str, blocks: tuple[int, ...]) -> None:
+    given = {"size": size, "input_shape": (64, 96, 3)}
+    model, dense = build("lraspp", dilated=True, **given), build("lraspp", **given)
+    rates = {
+        layer.name: layer.dilation_rate
+        for layer in model.layers
+        if "dilation_rate" in layer.get_config() and layer.dilation_rate != (1, 1)
+    }
+    assert rates == {f"expanded_conv_{index}/depthwise": (2, 2) for index in blocks}
+    assert trainable(model) == trainable(dense)
+    for changed, same in zip(model.layers, dense.layers, strict=True):
+        assert (changed.name, changed.output_shape) == (same.name, same.output_shape)
+
+
+@pytest.mark.parametrize("given", [{"output_stride": 32}, {"blocks": 12}])
+def test_lraspp_has_nothing_to_dilate_where_all_strides_are_kept(given: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="dilated must be false: with output_stride"):
+        build("lraspp", dilated=True, **given)
+
+
 def test_lraspp_keeps_its_strides_where_they_are_asked_for() -> None:
     model = build("lraspp", size="small", output_stride=32, upsampling=1, input_shape=(64, 96, 3))
     assert model.get_layer("Conv_1").output_shape[1:3] == (2, 3)

@@ -7,7 +7,7 @@ import pytest
 from hwflow.integer_graph import IntegerGraph
 from hwflow.plan.dataflow import Simulator, simulate
 from hwflow.plan.fifo import PIPELINE_BEATS, STRAIGHT_DEPTH
-from tests.support.plan_graphs import Builder, bypass, chain, fire, plan, units
+from tests.support.plan_graphs import Builder, bypass, chain, dilated, fire, plan, units
 
 
 def nested() -> IntegerGraph:
@@ -37,6 +37,7 @@ GRAPHS = {
     "nested": nested(),
     "wide_fire": wide_fire(),
     "units": units(),
+    "dilated": dilated(),
 }
 
 

@@ -18,7 +18,7 @@ from hwflow.plan.depth_trials import DepthTrials
 from hwflow.plan.fifo_search import FRAMES_HELD, STEP_BEATS, built_depth, joins, prove, sized
 from hwflow.plan.steady import Steady
 from hwflow.plan.streams import StreamGraph
-from tests.support.plan_graphs import bypass, chain, enlarged, fire, headed, plan, units
+from tests.support.plan_graphs import bypass, chain, dilated, enlarged, fire, headed, plan, units
 
 MANY_FRAMES = 60
 TURNS = 8
@@ -29,6 +29,7 @@ SMALL = {
     "chain": lambda size: chain(size + 6),
     "enlarged": lambda size: enlarged(size - 1, 2),
     "units": lambda size: units(size, 6),
+    "dilated": lambda size: dilated(size, 2),
 }
 
 

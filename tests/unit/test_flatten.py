@@ -245,6 +245,9 @@ COMPOSED: dict[str, Function] = {
     "a separable convolution without bias": lambda x: L.SeparableConv2D(
         4, 3, use_bias=False, name="it"
     )(x),
+    "a dilated separable convolution": lambda x: L.SeparableConv2D(
+        4, 3, dilation_rate=2, padding="same", name="it"
+    )(x),
     "a dense layer on pixels": lambda x: L.Dense(4, activation="tanh", name="it")(x),
     "the largest pixels": lambda x: L.GlobalMaxPooling2D(name="it")(x),
     "the largest pixels kept": lambda x: L.GlobalMaxPooling2D(keepdims=True, name="it")(x),

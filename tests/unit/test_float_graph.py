@@ -96,24 +96,24 @@ def test_nodes_know_the_layer_whose_output_they_equal() -> None:
 
 def test_all_unsupported_layers_are_named_at_once() -> None:
     x = image = keras.Input((8, 8, 4), name="image")
-    x = L.Conv2D(4, 3, dilation_rate=2, padding="same", name="dilated")(x)
+    x = L.Conv2D(4, 3, data_format="channels_first", padding="same", name="turned")(x)
     x = L.PReLU(name="slopes")(x)
     x = L.Activation("softmax", name="soft")(x)
     x = L.ReLU(max_value=0.0, name="nothing")(x)
     x = L.Conv2D(4, 1, activation="softmax", name="own")(x)
-    x = L.DepthwiseConv2D(3, dilation_rate=2, name="dilated_depthwise", padding="same")(x)
+    x = L.DepthwiseConv2D(3, data_format="channels_first", name="turned_depthwise")(x)
     x = L.LayerNormalization(name="norm")(x)
     x = L.Concatenate(axis=1, name="rows")([x, x])
     with pytest.raises(DesignError) as caught:
         read(keras.Model(image, x))
     text = str(caught.value)
     wanted = {
-        "dilated": "dilation",
+        "turned": "data_format must be channels_last",
         "slopes": "this kind of layer is not supported; supported are",
         "soft": "activation 'softmax' is not supported",
         "nothing": "a maximum must be positive, not 0.0",
         "own": "activation 'softmax' is not supported",
-        "dilated_depthwise": "dilation",
+        "turned_depthwise": "data_format must be channels_last",
         "norm": "this kind of layer is not supported",
         "rows": "only channels can be concatenated, not axis 1",
     }

@@ -220,6 +220,19 @@ def test_files_return_and_are_the_same_bytes(graph: IntegerGraph, tmp_path: Path
             np.testing.assert_array_equal(getattr(after, attribute), value)
 
 
+def test_files_speak_of_dilation_only_where_there_is_some(tmp_path: Path) -> None:
+    image = Input("image", (), (6, 5, 2), BYTE)
+    dense = convolution("dense", "image", (3, 3, 2, 4))
+    wide = convolution("wide", "image", (2, 3, 2, 4), dilation=(3, 2))
+    graph = IntegerGraph.build("toy", [image, dense, wide], ["dense", "wide"])
+    assert graph.tensors["wide"].shape == (3, 1, 4)
+    written = json.loads(graph.to_files()["integer_graph.json"])["operations"]
+    assert "dilation" not in written[1]["attributes"]
+    assert written[2]["attributes"]["dilation"] == [3, 2]
+    loaded = IntegerGraph.load(write(graph, tmp_path))
+    assert [getattr(op, "dilation", None) for op in loaded.operations] == [None, (1, 1), (3, 2)]
+
+
 def test_the_archive_has_no_time_and_is_narrow(graph: IntegerGraph) -> None:
     content = graph.to_files()["integer_graph.npz"]
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -277,6 +290,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "width must be from 1 to 64",
     ),
     "a format of no kind": (edited(attribute("format", 3)), ""),
+    "no way from tap to tap": (
+        edited(lambda d: d["operations"][1]["attributes"].update(dilation=[1, 0])),
+        "dilation must be positive, not (1, 0)",
+    ),
     "an array that is not there": (
         edited(lambda d: d["operations"][1]["attributes"].update(weights={"array": "x"})),
         "x",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from hwflow.errors import DesignError
 from hwflow.fixed_point import FixedPoint
-from hwflow.opset import Conv2D, MaxPool2D, Requantize
+from hwflow.opset import Conv2D, Frame2D, MaxPool2D, Requantize
 from hwflow.quantize.lower import lower
 
 keras = pytest.importorskip("keras")
@@ -110,18 +111,16 @@ def test_everything_that_cannot_be_lowered_is_named_at_once() -> None:
     a = conv("no_kernel", kernel_quantizer=None)(x)
     b = conv("no_bias", bias_quantizer=None)(x)
     c = conv("auto", kernel_quantizer=qkeras.quantized_bits(4, 0, alpha="auto"))(x)
-    d = conv("dilated", dilation_rate=2)(x)
     e = L.LayerNormalization(name="up")(x)
     f = L.Conv2D(2, 3, name="plain")(x)
     g = qkeras.QActivation("stochastic_ternary()", name="drawn")(x)
-    model = keras.Model(image, [a, b, c, d, e, f, g])
+    model = keras.Model(image, [a, b, c, e, f, g])
     with pytest.raises(DesignError) as caught:
         lower(model, "g")
     wanted = [
         "the kernel of layer 'no_kernel' has no quantizer",
         "the bias of layer 'no_bias' has no quantizer",
         "the kernel of layer 'auto': alpha must be a constant power of two, not 'auto'",
-        "layer 'dilated': dilated",
         "layer 'up' (LayerNormalization): has no integer equivalent; supported are",
         "layer 'plain' (Conv2D): has no integer equivalent",
         "layer 'drawn': stochastic rounding has no hardware equivalent",
@@ -144,30 +143,37 @@ def test_an_output_of_average_pooling_must_be_quantized() -> None:
         lower(keras.Model(image, x), "g")
 
 
-def test_padding_is_for_convolutions_and_pools_alone() -> None:
-    image, x = entry()
-    x = L.ZeroPadding2D(1, name="pad")(x)
-    x = qkeras.QActivation(bits(8, 2), name="after")(x)
-    with pytest.raises(
-        DesignError, match="layer 'pad': only a convolution or pooling over windows"
-    ):
-        lower(keras.Model(image, x), "g")
+PADDED: dict[str, Callable[[Any], Any]] = {
+    "a quantizer": lambda x: qkeras.QActivation(bits(8, 2), name="it")(x),
+    "a maximum of what may be negative": lambda x: L.MaxPooling2D(2, name="it")(x),
+    "a sum with itself": lambda x: L.Add(name="it")([x, x]),
+}
 
 
-@pytest.mark.parametrize(
-    ("relu", "pad", "message"),
-    [
-        (False, 1, "layer 'pool': the values between the zeros that pad it must not be negative"),
-        (True, 2, "pool: a window would hold padding alone"),
-    ],
-)
-def test_a_maximum_of_padding_is_refused(relu: bool, pad: int, message: str) -> None:
-    image, x = entry()
-    if relu:
-        x = qkeras.QActivation(qkeras.quantized_relu(4, 2), name="relu")(x)
-    x = L.MaxPooling2D(2, name="pool")(L.ZeroPadding2D(pad, name="pad")(x))
-    with pytest.raises(DesignError, match=message):
-        lower(keras.Model(image, x), "g")
+@pytest.mark.parametrize("what", PADDED)
+@pytest.mark.parametrize("sides", [((1, 0), (2, 1)), ((3, 3), (0, 2))])
+def test_zeros_that_no_window_takes_in_are_pixels(what: str, sides: Any) -> None:
+    image, x = entry((5, 4, 2))
+    model = keras.Model(image, PADDED[what](L.ZeroPadding2D(sides, name="pad")(x)))
+    graph = lower(model, "g")
+    pad = graph.operation("pad")
+    assert isinstance(pad, Frame2D)
+    assert pad.padding == (*sides[0], *sides[1])
+    raw = np.random.default_rng(0).integers(-128, 128, (3, 5, 4, 2))
+    found = graph.evaluate({"image_quantized": raw})["it"]
+    values = FixedPoint(8, 3).to_float(raw).astype(np.float32)
+    np.testing.assert_array_equal(graph.tensors["it"].format.to_float(found), model(values))
+
+
+def test_a_maximum_of_zeros_alone_is_zero() -> None:
+    image, x = entry((3, 4, 2))
+    x = qkeras.QActivation(qkeras.quantized_relu(4, 2), name="relu")(x)
+    x = L.MaxPooling2D(2, name="pool")(L.ZeroPadding2D(2, name="pad")(x))
+    graph = lower(keras.Model(image, x), "g")
+    raw = np.full((1, 3, 4, 2), 127)
+    found = graph.evaluate({"image_quantized": raw})["pool"]
+    assert not found[0, 0].any()
+    assert found[0, 1, 1].all()
 
 
 def test_a_maximum_takes_in_the_zeros_around_it() -> None:

@@ -11,7 +11,7 @@ from hwflow.opset import Conv2D
 from hwflow.plan.folding import Fold
 from hwflow.plan.mapping import foldable, identifier
 from hwflow.plan.streams import StreamGraph
-from tests.support.plan_graphs import Builder, Layer, bypass, chain, fire, plan, units
+from tests.support.plan_graphs import Builder, Layer, bypass, chain, dilated, fire, plan, units
 
 
 def well_formed(graph: StreamGraph) -> None:
@@ -33,7 +33,9 @@ def well_formed(graph: StreamGraph) -> None:
 
 
 @pytest.mark.parametrize(
-    "graph", [fire(), bypass(), chain(), units()], ids=["fire", "bypass", "chain", "units"]
+    "graph",
+    [fire(), bypass(), chain(), dilated(), units()],
+    ids=["fire", "bypass", "chain", "dilated", "units"],
 )
 @pytest.mark.parametrize("interval", [1, 500, 3_000, 10**6])
 def test_streams_join_processes(graph: IntegerGraph, interval: int) -> None:

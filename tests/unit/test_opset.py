@@ -20,6 +20,7 @@ from hwflow.opset import (
     Add,
     Concatenate,
     Conv2D,
+    Frame2D,
     Input,
     Interval,
     MaxPool2D,
@@ -36,6 +37,7 @@ from hwflow.opset import (
     UpsampleBilinear2D,
     UpsampleNearest2D,
     common_divisor,
+    reach_of,
 )
 
 EXACT = settings(deadline=None, derandomize=True, database=None, max_examples=120)
@@ -52,7 +54,9 @@ def convolutions(draw: st.DrawFn, padded: bool = True) -> tuple[Conv2D, tuple[in
     groups = draw(st.sampled_from((1, 1, 2, 3)))
     inputs, filters = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     window = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    size = draw(st.tuples(st.integers(3, 6), st.integers(3, 6)))
+    dilation = draw(st.sampled_from(((1, 1), (2, 2), (1, 2), (3, 1))))
+    least = reach_of(window, dilation)
+    size = draw(st.tuples(*(st.integers(max(3, side), max(6, side)) for side in least)))
     padding = draw(st.tuples(*[st.integers(0, 2)] * 4)) if padded else (0, 0, 0, 0)
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     made = Conv2D(
@@ -66,6 +70,7 @@ def convolutions(draw: st.DrawFn, padded: bool = True) -> tuple[Conv2D, tuple[in
         groups=groups,
         product_shift=draw(st.integers(0, 3)),
         channel_shifts=draw(st.sampled_from((None, rng.integers(0, 7, filters * groups)))),
+        dilation=dilation,
     )
     return made, (*size, inputs * groups)
 
@@ -86,11 +91,15 @@ def window_of(
     strides: tuple[int, int],
     padding: tuple[int, int, int, int],
     fill: int | None,
+    dilation: tuple[int, int] = (1, 1),
 ) -> Iterator[tuple[int, int, int | None]]:
     """Row and column in the window, and the value there."""
     n, y, x = at
     for row, column in itertools.product(range(window[0]), range(window[1])):
-        source = (y * strides[0] + row - padding[0], x * strides[1] + column - padding[2])
+        source = (
+            y * strides[0] + row * dilation[0] - padding[0],
+            x * strides[1] + column * dilation[1] - padding[2],
+        )
         yield row, column, padded_value(tensor, n, *source, channel, fill)
 
 
@@ -117,6 +126,7 @@ def test_conv2d_is_the_sum_of_products(
                 operation.strides,
                 operation.padding,
                 0,
+                operation.dilation,
             ):
                 total += int(operation.weights[row, column, channel, c]) * int(value or 0)
         assert found[n, y, x, c] == total * 2 ** int(operation.shifts[c]) + int(operation.biases[c])
@@ -415,6 +425,23 @@ def test_a_softmax_that_makes_no_sense_is_refused(
         IntegerGraph.build("g", program, ["p"])
 
 
+@given(st.tuples(*[st.integers(-4, 3)] * 4), st.integers(0, 10**6))
+@EXACT
+def test_frames_cut_off_pixels_or_add_zeros(padding: tuple[int, int, int, int], seed: int) -> None:
+    tensor = array(np.random.default_rng(seed), (2, 9, 10, 3), -128, 127)
+    operation = Frame2D("f", ("s",), padding)
+    found = operation.evaluate(tensor)
+    assert found.shape == (2, *operation.output_shape((9, 10, 3)))
+    assert found.shape[1:3] == (9 + padding[0] + padding[1], 10 + padding[2] + padding[3])
+    for n, y, x, c in np.ndindex(found.shape):
+        assert found[n, y, x, c] == padded_value(tensor, n, y - padding[0], x - padding[2], c, 0)
+
+
+def test_a_frame_has_pixels_of_the_map() -> None:
+    with pytest.raises(ValueError, match="f: cuts off all of 3 x 4 pixels"):
+        Frame2D("f", ("s",), (-2, -1, 5, 5)).output_shape((3, 4, 1))
+
+
 def test_factors_are_positive() -> None:
     with pytest.raises(ValueError, match=r"factors must be positive, not \(0, 2\)"):
         UpsampleNearest2D("n", ("s",), (0, 2)).output_shape((1, 1, 1))
@@ -454,6 +481,7 @@ def test_every_kind_is_registered_under_its_name() -> None:
         Add,
         Concatenate,
         Conv2D,
+        Frame2D,
         Input,
         MaxPool2D,
         Multiply,
@@ -525,6 +553,7 @@ def test_the_intervals_of_all_other_operations_are_sound(seed: int) -> None:
         UpsampleNearest2D("u", ("s",), (2, 1)),
         UpsampleBilinear2D("b", ("s",), (int(rng.integers(1, 5)), 3)),
         SelectChannels("some", ("s",), (2, 0, 0)),
+        Frame2D("f", ("s",), (int(rng.integers(-2, 3)), -1, 2, int(rng.integers(-3, 3)))),
     ]
     for operation in operations:
         assert inside(operation.evaluate(tensor), operation.interval(reach)), operation
@@ -550,12 +579,14 @@ def test_accumulators_are_reached_and_not_a_bit_too_wide(
     tensor = graph.tensors["conv"]
     filters = operation.weights.shape[3]
     inputs = operation.weights.shape[2]
+    reach = reach_of(operation.weights.shape[:2], operation.dilation)
     lowest, highest = [], []
     for c in range(filters):
         first = c // (filters // operation.groups) * inputs
         image = np.zeros((2, *shape), np.int64)
         window = operation.weights[..., c]
-        place = (slice(window.shape[0]), slice(window.shape[1]), slice(first, first + inputs))
+        taps = (slice(0, side, by) for side, by in zip(reach, operation.dilation, strict=True))
+        place = (*taps, slice(first, first + inputs))
         image[0][place] = np.where(window > 0, source.maximum, source.minimum)
         image[1][place] = np.where(window > 0, source.minimum, source.maximum)
         values = graph.evaluate({"source": image})["conv"][:, 0, 0, c]

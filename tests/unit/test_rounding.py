@@ -89,6 +89,8 @@ def brute_force(layer: Any, images: Any) -> Any:
         lambda: L.Conv2D(6, (3, 1), groups=2, name="x"),
         lambda: L.DepthwiseConv2D(3, strides=2, padding="same", depth_multiplier=2, name="x"),
         lambda: L.Conv2D(5, 1, strides=(2, 1), name="x"),
+        lambda: L.Conv2D(6, 3, dilation_rate=(2, 1), padding="same", name="x"),
+        lambda: L.DepthwiseConv2D((2, 3), dilation_rate=(3, 2), name="x"),
     ],
 )
 def test_moments_are_those_of_the_layers_output(make: Any) -> None:

@@ -3,6 +3,7 @@
 #define HWFLOW_PARALLEL_WINDOW_H_
 
 #include "beat.h"
+#include "dilation.h"
 
 namespace hwflow {
 
@@ -24,18 +25,20 @@ namespace hwflow {
 // outside is not taken from the registers but is the padding.
 //
 //   rows     the last kernel_height - 1 rows: of each beat's place in a row one word, read and
-//            written in one iteration, and next after pitch * FOLDS iterations
+//            written in one iteration, and next after pitch * FOLDS iterations; where taps lie
+//            DOWN rows apart, DOWN times as many words, used in turn from row to row
 //   recent   the last kernel_width - 1 columns of windows: registers, shifted each iteration;
-//   columns  the same of each fold as a word of a memory, where FOLDS or more iterations lie
-//            between two that use it
+//   columns  the same of each fold as a word of a memory, where that many iterations lie between
+//            two that use it; where taps lie ALONG columns apart, ALONG times as many words
 //
 // CONFIG: in_height, in_width, in_channels, kernel_height, kernel_width, stride_height,
 //         stride_width, pad_top, pad_left, out_height, out_width, lanes, value_t, pad_value,
-//         pitch (at least in_width), iterations.
-// rows:    [in_width * FOLDS][(kernel_height - 1) * lanes], of any size for a single kernel row.
-// columns: [FOLDS][(kernel_width - 1) * kernel_height * lanes], of any size for a single kernel
-//          column or for WRITE_TO_READ folds or fewer. The caller declares both and makes a word
-//          one memory word. What they hold at the start is of no account.
+//         pitch (at least in_width), iterations; may have dilation_height and dilation_width.
+// rows:    [DOWN * in_width * FOLDS][(kernel_height - 1) * lanes], of any size for a single kernel
+//          row.
+// columns: [ALONG * FOLDS][(kernel_width - 1) * kernel_height * lanes], of any size for a single
+//          kernel column or for WRITE_TO_READ words or fewer. The caller declares both and makes a
+//          word one memory word. What they hold at the start is of no account.
 template <typename CONFIG, int ROWS, int ROW_LANES, int COLUMNS, int COLUMN_LANES>
 void parallel_window(
     hls::stream<beat<typename CONFIG::value_t, CONFIG::lanes> >& input,
@@ -49,20 +52,23 @@ void parallel_window(
     static const int FOLDS = CONFIG::in_channels / LANES;
     static const int HEIGHT = CONFIG::kernel_height;
     static const int WIDTH = CONFIG::kernel_width;
+    static const int DOWN = dilation<CONFIG>::height;  // rows from one tap to the next
+    static const int ALONG = dilation<CONFIG>::width;  // and columns
     static const int PITCH = CONFIG::pitch;
     static const int COLUMN = HEIGHT * LANES;  // values of one column of a window
     static const int OLDER = WIDTH - 1;        // columns that are kept
-    static const bool IN_REGISTERS = FOLDS <= WRITE_TO_READ;
-    static const int RECENT = IN_REGISTERS && OLDER > 0 ? OLDER * FOLDS : 1;
+    static const int APART = ALONG * FOLDS;    // iterations from one column to the next
+    static const bool IN_REGISTERS = APART <= WRITE_TO_READ;
+    static const int RECENT = IN_REGISTERS && OLDER > 0 ? OLDER * APART : 1;
+    static const int PLACES = DOWN * CONFIG::in_width * FOLDS;
     static_assert(CONFIG::in_channels % LANES == 0, "lanes must divide the channels");
     static_assert(PITCH >= CONFIG::in_width, "a row must hold the pixels of the image");
-    static_assert(HEIGHT == 1 || PITCH * FOLDS > WRITE_TO_READ,
+    static_assert(HEIGHT == 1 || DOWN * PITCH * FOLDS > WRITE_TO_READ,
                   "a word of rows must not be read before it has been written");
-    static_assert(HEIGHT == 1 ||
-                      (ROWS == CONFIG::in_width * FOLDS && ROW_LANES == (HEIGHT - 1) * LANES),
+    static_assert(HEIGHT == 1 || (ROWS == PLACES && ROW_LANES == (HEIGHT - 1) * LANES),
                   "rows must have a word for each beat of a row");
     static_assert(IN_REGISTERS || OLDER == 0 ||
-                      (COLUMNS == FOLDS && COLUMN_LANES == OLDER * COLUMN),
+                      (COLUMNS == APART && COLUMN_LANES == OLDER * COLUMN),
                   "columns must have a word for each fold");
 
     // In pixels: from the end of a window to that of the next, along a row and at the end of a row.
@@ -73,7 +79,8 @@ void parallel_window(
     static const int LAST_TOP = (CONFIG::out_height - 1) * CONFIG::stride_height - CONFIG::pad_top;
     static const int LAST_LEFT = (CONFIG::out_width - 1) * CONFIG::stride_width - CONFIG::pad_left;
     // Where the first window ends; the walk begins there if that is before the first pixel.
-    static const int FIRST = (HEIGHT - 1 - CONFIG::pad_top) * PITCH + WIDTH - 1 - CONFIG::pad_left;
+    static const int FIRST =
+        ((HEIGHT - 1) * DOWN - CONFIG::pad_top) * PITCH + (WIDTH - 1) * ALONG - CONFIG::pad_left;
     static const int START = FIRST < 0 ? FIRST : 0;
     static const int START_X = (START % PITCH + PITCH) % PITCH;
     static const int START_Y = (START - START_X) / PITCH;
@@ -84,7 +91,8 @@ void parallel_window(
     int x = START_X;  // the pixel
     int y = START_Y;
     int fold = 0;
-    int slot = START_X < CONFIG::in_width ? START_X * FOLDS : 0;  // its place in a row, in beats
+    int slot = START_X < CONFIG::in_width ? START_X * FOLDS : 0;  // its word of rows,
+    int column_slot = 0;                                          // and of columns
     int wait = FIRST - START;  // pixels until the next window ends
     int out_x = 0;
     int out_y = 0;
@@ -109,8 +117,8 @@ ITERATION:
             for (int place = 0; place < COLUMN; ++place) {
 #pragma HLS UNROLL
                 window[column][place] = IN_REGISTERS
-                                            ? recent[(OLDER - column) * FOLDS - 1][place]
-                                            : columns[fold][column * COLUMN + place];
+                                            ? recent[(OLDER - column) * APART - 1][place]
+                                            : columns[column_slot][column * COLUMN + place];
             }
         }
     ABOVE:
@@ -141,15 +149,17 @@ ITERATION:
             for (int row = 0; row < HEIGHT; ++row) {
 #pragma HLS UNROLL
                 // Constant for the taps that never leave the image.
+                const int below = row * DOWN;  // of the corner
                 const bool row_inside =
-                    (row >= CONFIG::pad_top || top + row >= 0) &&
-                    (LAST_TOP + row < CONFIG::in_height || top + row < CONFIG::in_height);
+                    (below >= CONFIG::pad_top || top + below >= 0) &&
+                    (LAST_TOP + below < CONFIG::in_height || top + below < CONFIG::in_height);
             TAP:
                 for (int column = 0; column < WIDTH; ++column) {
 #pragma HLS UNROLL
+                    const int beside = column * ALONG;
                     const bool inside =
-                        row_inside && (column >= CONFIG::pad_left || left + column >= 0) &&
-                        (LAST_LEFT + column < CONFIG::in_width || left + column < CONFIG::in_width);
+                        row_inside && (beside >= CONFIG::pad_left || left + beside >= 0) &&
+                        (LAST_LEFT + beside < CONFIG::in_width || left + beside < CONFIG::in_width);
                     for (int lane = 0; lane < LANES; ++lane) {
 #pragma HLS UNROLL
                         taps.lane[(row * WIDTH + column) * LANES + lane] =
@@ -178,9 +188,10 @@ ITERATION:
 #pragma HLS UNROLL
                 for (int place = 0; place < COLUMN; ++place) {
 #pragma HLS UNROLL
-                    columns[fold][column * COLUMN + place] = window[column + 1][place];
+                    columns[column_slot][column * COLUMN + place] = window[column + 1][place];
                 }
             }
+            column_slot = column_slot == APART - 1 ? 0 : column_slot + 1;
         }
         if (in_row) {
         STORE:
@@ -188,7 +199,7 @@ ITERATION:
 #pragma HLS UNROLL
                 rows[slot][place] = window[OLDER][place + LANES];
             }
-            slot = slot == CONFIG::in_width * FOLDS - 1 ? 0 : slot + 1;
+            slot = slot == PLACES - 1 ? 0 : slot + 1;
         }
 
         if (++fold == FOLDS) {

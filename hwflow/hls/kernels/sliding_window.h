@@ -3,6 +3,7 @@
 #define HWFLOW_SLIDING_WINDOW_H_
 
 #include "beat.h"
+#include "dilation.h"
 
 namespace hwflow {
 
@@ -17,7 +18,8 @@ namespace hwflow {
 //
 // CONFIG: in_height, in_width, in_channels, kernel_height, kernel_width, stride_height,
 //         stride_width, pad_top, pad_left, out_height, out_width, lanes, value_t, pad_value,
-//         buffer_pixels (at least (kernel_height - 1) * in_width + kernel_width), iterations.
+//         buffer_pixels (at least those from a window's first tap to its last), iterations; may
+//         have dilation_height and dilation_width.
 // buffer: a ring of buffer_pixels pixels, declared by the caller, who makes a beat one memory word
 //         with one read and one write port. What it holds at the start is of no account.
 template <typename CONFIG>
@@ -32,9 +34,12 @@ void sliding_window(
     static const int ROW = CONFIG::in_width * FOLDS;  // all distances are counted in beats
     static const int INPUT = CONFIG::in_height * ROW;
     static const int RING = CONFIG::buffer_pixels * FOLDS;
+    static const int TAP_HEIGHT = dilation<CONFIG>::height;  // from one tap to the next
+    static const int TAP_WIDTH = dilation<CONFIG>::width;
+    static const int REACH_HEIGHT = (CONFIG::kernel_height - 1) * TAP_HEIGHT + 1;
+    static const int REACH_WIDTH = (CONFIG::kernel_width - 1) * TAP_WIDTH + 1;
     static_assert(CONFIG::in_channels % CONFIG::lanes == 0, "lanes must divide the channels");
-    static_assert(CONFIG::buffer_pixels >=
-                      (CONFIG::kernel_height - 1) * CONFIG::in_width + CONFIG::kernel_width,
+    static_assert(CONFIG::buffer_pixels >= (REACH_HEIGHT - 1) * CONFIG::in_width + REACH_WIDTH,
                   "the line buffer must hold a window");
 
     // From a window's first beat to that of the next, along a row and at the end of a row.
@@ -63,9 +68,9 @@ RESET:
     int corner = START;            // its place in the input,
     int corner_slot = START_SLOT;  // and in the ring
     int fold = 0;
-    int kernel_y = 0;
-    int kernel_x = 0;
-    int offset = 0;  // of the tap from the corner
+    int tap_y = 0;  // rows and columns of the tap from the corner,
+    int tap_x = 0;
+    int offset = 0;  // and beats
 
 ITERATION:
     for (int iteration = 0; iteration < CONFIG::iterations; ++iteration) {
@@ -88,8 +93,8 @@ ITERATION:
             oldest = corner;
         }
 
-        const int y = top + kernel_y;
-        const int x = left + kernel_x;
+        const int y = top + tap_y;
+        const int x = left + tap_x;
         const bool inside = y >= 0 && y < CONFIG::in_height && x >= 0 && x < CONFIG::in_width;
         const bool emits =
             more_output && (!inside || corner + offset + fold < arrived[WRITE_TO_READ - 1]);
@@ -107,12 +112,14 @@ ITERATION:
             }
             output.write(tap);
 
-            offset += FOLDS;
-            if (++kernel_x == CONFIG::kernel_width) {
-                kernel_x = 0;
-                offset += ROW - CONFIG::kernel_width * FOLDS;
-                if (++kernel_y == CONFIG::kernel_height) {
-                    kernel_y = 0;
+            offset += TAP_WIDTH * FOLDS;
+            tap_x += TAP_WIDTH;
+            if (tap_x == CONFIG::kernel_width * TAP_WIDTH) {
+                tap_x = 0;
+                offset += TAP_HEIGHT * ROW - CONFIG::kernel_width * TAP_WIDTH * FOLDS;
+                tap_y += TAP_HEIGHT;
+                if (tap_y == CONFIG::kernel_height * TAP_HEIGHT) {
+                    tap_y = 0;
                     offset = 0;
                     if (++fold == FOLDS) {
                         fold = 0;

@@ -18,9 +18,9 @@ def convolution(it: Instance) -> str:
     kernel_height, kernel_width, inputs, filters = operation.weights.shape
     taps = kernel_height * kernel_width
     steps = taps // fold.taps
-    if taps > 1 or operation.strides != (1, 1) or any(operation.padding):
+    if operation.has_window:
         kernel = (kernel_height, kernel_width)
-        stream = windows_of(it, kernel, operation.strides, operation.padding, 0)
+        stream = windows_of(it, kernel, operation.strides, operation.padding, 0, operation.dilation)
     else:
         stream = it.input()
     out = it.made.shape

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hwflow.opset import Padding
+from hwflow.opset import Padding, reach_of
 from hwflow.plan import memories
 from hwflow.plan.instances.base import Instance
 from hwflow.plan.parallel_window import ParallelWindow, window_memories
 from hwflow.plan.process_schedule import window_iterations
 from hwflow.plan.streams import Memory, Process
-from hwflow.plan.window_schedule import SlidingWindow, buffer_pixels
+from hwflow.plan.window_schedule import SlidingWindow, buffer_pixels, geometry
 
 
 def windows_of(
@@ -19,6 +19,7 @@ def windows_of(
     strides: tuple[int, int],
     padding: Padding,
     pad_value: int,
+    dilation: tuple[int, int] = (1, 1),
 ) -> str:
     """Adds the window of a layer; returns the stream of its windows."""
     wiring = it.wiring
@@ -40,17 +41,17 @@ def windows_of(
         "lanes": source.lanes,
         "pad_value": pad_value,
     }
+    if dilation != (1, 1):
+        settings |= {"dilation_height": dilation[0], "dilation_width": dilation[1]}
     more: Mapping[str, int]
     kept: tuple[Memory, ...]
     if it.parallel > 1:
-        walk = ParallelWindow.over(shape, kernel, strides, padding, out, source.lanes)
+        walk = ParallelWindow.over(shape, kernel, strides, padding, out, source.lanes, dilation)
         name, iterations = "parallel_window", walk.iterations
         more, kept = {"pitch": walk.pitch}, window_memories(walk, source.format.width)
     else:
-        capacity = buffer_pixels(shape, kernel, strides)
-        window = SlidingWindow(
-            *shape, kernel, strides, padding[0], padding[2], out[0], out[1], source.lanes, capacity
-        )
+        capacity = buffer_pixels(shape, reach_of(kernel, dilation), strides)
+        window = SlidingWindow(**geometry(settings), buffer_pixels=capacity)
         name, iterations = "sliding_window", window_iterations(window)
         words = capacity * window.folds
         more = {"buffer_pixels": capacity}

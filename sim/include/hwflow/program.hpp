@@ -105,6 +105,7 @@ struct Attributes {
   std::vector<std::int64_t> integers(const std::string& key, int count = -1) const {
     return at(key).integers(where + "." + key, count);
   }
+  bool has(const std::string& key) const;
   FixedPoint format(const std::string& key) const {
     return FixedPoint::parse(at(key), where + "." + key);
   }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
+#include <utility>
 
 #include "hwflow/error.hpp"
 
@@ -29,12 +31,10 @@ class Conv2D final : public Operation {
       throw ProgramError("biases: must have one for each of the " +
                          std::to_string(conv.filters) + " filters");
     }
-    const auto strides = attributes.integers("strides", 2);
-    for (const auto stride : strides) {
-      if (stride < 1 || stride > (1 << 20)) throw ProgramError("strides: out of range");
+    std::tie(conv.stride_y, conv.stride_x) = steps(attributes, "strides");
+    if (attributes.has("dilation")) {
+      std::tie(conv.dilation_y, conv.dilation_x) = steps(attributes, "dilation");
     }
-    conv.stride_y = strides[0];
-    conv.stride_x = strides[1];
     conv.padding = attributes.padding();
     conv.groups = attributes.integer("groups");
     if (conv.groups < 1 || conv.filters % conv.groups != 0) {
@@ -45,9 +45,7 @@ class Conv2D final : public Operation {
       throw ProgramError("product_shift: must be from 0 to 62");
     }
     conv.shifts.assign(static_cast<std::size_t>(conv.filters), conv.product_shift);
-    for (const auto& [key, value] : attributes.json.object(attributes.where)) {
-      if (key == "channel_shifts") add_channel_shifts(attributes, conv);
-    }
+    if (attributes.has("channel_shifts")) add_channel_shifts(attributes, conv);
     conv.weight_fraction_bits = attributes.format("weight_format").fraction_bits();
     conv.weights = weights.values;
     const auto [least, greatest] = std::minmax_element(conv.weights.begin(), conv.weights.end());
@@ -67,9 +65,9 @@ class Conv2D final : public Operation {
     }
     Tensor tensor;
     const Padding& padding = conv_.padding;
-    tensor.shape = {window_count(in.height, padding.top, padding.bottom, conv_.kernel_height,
+    tensor.shape = {window_count(in.height, padding.top, padding.bottom, conv_.reach_y(),
                                  conv_.stride_y),
-                    window_count(in.width, padding.left, padding.right, conv_.kernel_width,
+                    window_count(in.width, padding.left, padding.right, conv_.reach_x(),
                                  conv_.stride_x),
                     conv_.filters};
     tensor.interval = reach(source.interval);
@@ -112,6 +110,16 @@ class Conv2D final : public Operation {
   }
 
  private:
+  // Rows and columns of an attribute.
+  static std::pair<std::int64_t, std::int64_t> steps(const Attributes& attributes,
+                                                     const char* key) {
+    const auto given = attributes.integers(key, 2);
+    for (const auto step : given) {
+      if (step < 1 || step > (1 << 20)) throw ProgramError(std::string(key) + ": out of range");
+    }
+    return {given[0], given[1]};
+  }
+
   static void add_channel_shifts(const Attributes& attributes, Conv2DParameters& conv) {
     const Array& by_channel = attributes.array("channel_shifts");
     if (by_channel.shape != std::vector<std::int64_t>{conv.filters}) {
@@ -188,8 +196,9 @@ class PortableConv {
     for (std::int64_t y = first; y < last; ++y) {
       const std::int64_t top = y * conv_.stride_y - conv_.padding.top;
       for (std::int64_t ky = 0; ky < conv_.kernel_height; ++ky) {
-        if (top + ky < 0 || top + ky >= in_.shape.height) continue;
-        in_.load(context.arena, top + ky, 0, in_.shape.width, loaded.data());
+        const std::int64_t from = top + ky * conv_.dilation_y;
+        if (from < 0 || from >= in_.shape.height) continue;
+        in_.load(context.arena, from, 0, in_.shape.width, loaded.data());
         std::copy(loaded.begin(), loaded.end(), lines.begin() + ky * wide);
       }
       for (std::int64_t x = 0; x < out_.width; ++x) {
@@ -211,10 +220,12 @@ class PortableConv {
     std::fill(sums, sums + conv_.filters, Sum{0});
     const std::int64_t left = x * conv_.stride_x - conv_.padding.left;
     for (std::int64_t ky = 0; ky < conv_.kernel_height; ++ky) {
-      if (top + ky < 0 || top + ky >= in_.shape.height) continue;
+      const std::int64_t from_y = top + ky * conv_.dilation_y;
+      if (from_y < 0 || from_y >= in_.shape.height) continue;
       for (std::int64_t kx = 0; kx < conv_.kernel_width; ++kx) {
-        if (left + kx < 0 || left + kx >= in_.shape.width) continue;
-        const Sum* values = lines + (ky * in_.shape.width + left + kx) * in_.shape.channels;
+        const std::int64_t from_x = left + kx * conv_.dilation_x;
+        if (from_x < 0 || from_x >= in_.shape.width) continue;
+        const Sum* values = lines + (ky * in_.shape.width + from_x) * in_.shape.channels;
         const Sum* weights =
             weights_.data() + (ky * conv_.kernel_width + kx) * conv_.group_inputs * conv_.filters;
         if (conv_.is_depthwise()) {

@@ -15,6 +15,8 @@ struct Conv2DParameters {
   std::int64_t filters = 1;       // output channels of all groups
   std::int64_t stride_y = 1;
   std::int64_t stride_x = 1;
+  std::int64_t dilation_y = 1;  // rows from one tap to the next
+  std::int64_t dilation_x = 1;
   Padding padding;
   std::int64_t groups = 1;
   std::int64_t product_shift = 0;  // of the unit of the sums
@@ -25,6 +27,9 @@ struct Conv2DParameters {
   std::int64_t least_weight = 0;
   std::int64_t greatest_weight = 0;
 
+  // Rows and columns from the first tap to the last, both counted.
+  std::int64_t reach_y() const { return (kernel_height - 1) * dilation_y + 1; }
+  std::int64_t reach_x() const { return (kernel_width - 1) * dilation_x + 1; }
   std::int64_t inputs() const { return group_inputs * groups; }
   std::int64_t group_filters() const { return filters / groups; }
   bool is_depthwise() const { return group_inputs == 1 && filters == groups; }

@@ -30,6 +30,12 @@ class Packed {
   std::vector<Line> lines_;
 };
 
+// Bytes from the first tap of a window to another.
+std::int64_t tap_offset(const Conv2DParameters& conv, const View& in, std::int64_t ky,
+                        std::int64_t kx) {
+  return ky * conv.dilation_y * in.row_stride + kx * conv.dilation_x * in.pixel_stride;
+}
+
 // The runs of input items that lie side by side under a filter.
 struct Segments {
   std::vector<std::int64_t> offsets;  // bytes
@@ -38,11 +44,12 @@ struct Segments {
 
   Segments(const Conv2DParameters& conv, const View& in) {
     const std::int64_t item = item_size(in.storage);
-    whole_rows = conv.groups == 1 && in.pixel_stride == conv.group_inputs * item;
+    whole_rows = conv.groups == 1 && in.pixel_stride == conv.group_inputs * item &&
+                 conv.dilation_x == 1;
     length = conv.group_inputs * (whole_rows ? conv.kernel_width : 1);
     for (std::int64_t ky = 0; ky < conv.kernel_height; ++ky) {
       for (std::int64_t kx = 0; kx < (whole_rows ? 1 : conv.kernel_width); ++kx) {
-        offsets.push_back(ky * in.row_stride + kx * in.pixel_stride);
+        offsets.push_back(tap_offset(conv, in, ky, kx));
       }
     }
   }
@@ -232,7 +239,7 @@ class Depthwise {
         origin_y_(-conv.padding.top), origin_x_(-conv.padding.left) {
     for (std::int64_t ky = 0; ky < conv.kernel_height; ++ky) {
       for (std::int64_t kx = 0; kx < conv.kernel_width; ++kx) {
-        taps_.push_back(ky * in_.row_stride + kx * in_.pixel_stride);
+        taps_.push_back(tap_offset(conv, in_, ky, kx));
       }
     }
     const auto taps = static_cast<std::int64_t>(taps_.size());
