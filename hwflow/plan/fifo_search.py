@@ -70,11 +70,13 @@ class DepthProof:
         )
 
 
-def sized(graph: StreamGraph, *, exact: bool = False) -> StreamGraph:
+def sized(graph: StreamGraph, *, interval_cycles: int = 0, exact: bool = False) -> StreamGraph:
     """The same graph with depths that neither block nor slow, as shallow as the search finds.
 
     Args:
         graph: with or without depths.
+        interval_cycles: from frame to frame at most; no less than its processes need counts as
+            what they need. The longer, the less has to wait.
         exact: to the beat where joins depend on it (`joins`), below a straight pipeline's depth
             too; all others above that depth in steps of `STEP_BEATS`.
 
@@ -84,7 +86,7 @@ def sized(graph: StreamGraph, *, exact: bool = False) -> StreamGraph:
     """
     if not graph.processes:
         return graph
-    depths = _Search(graph, exact).run()
+    depths = _Search(graph, interval_cycles, exact).run()
     streams = dict(graph.streams)
     for name, stream in graph.streams.items():
         deep = depths[name] > _straight(stream)
@@ -173,11 +175,11 @@ def _reason(graph: StreamGraph, name: str) -> str:
 
 
 class _Search:
-    def __init__(self, graph: StreamGraph, exact: bool) -> None:
+    def __init__(self, graph: StreamGraph, interval_cycles: int, exact: bool) -> None:
         self.graph = graph
         self.to_the_beat = joins(graph) if exact else ()
         self.network = network_of(graph)
-        self.target = self.network.least_interval
+        self.target = max(interval_cycles, self.network.least_interval)
         self.base = {name: _straight(stream) for name, stream in graph.streams.items()}
         self.depths = dict(self.base)
 
@@ -217,7 +219,7 @@ class _Search:
         else:
             raise HwflowError(
                 f"{self.graph.name}: streams that hold {FRAMES_HELD[-1]} frames do not keep the "
-                f"longest period, {self.target} cycles: {steady.verdict}; this contradicts "
+                f"interval of {self.target} cycles: {steady.verdict}; this contradicts "
                 f"the schedules"
             )
         branches = {n for p in self.graph.processes if len(p.outputs) > 1 for n in p.outputs}
@@ -328,9 +330,9 @@ class Bounds:
     def next(self, count: int) -> list[int]:
         """Numbers to try at once.
 
-        By turns: the next number where more than the one tried was found to be too few, and one less
-        than what is enough at first, which often is; where a line through the last two excesses
-        reaches zero, and one less; and numbers spread evenly.
+        By turns: the next number where more than the one tried was found to be too few, and one
+        less than what is enough at first, which often is; where a line through the last two
+        excesses reaches zero, and one less; and numbers spread evenly.
         """
         chosen: list[int] = []
         if self._jumped and self._turn % 2 == 0:

@@ -13,13 +13,12 @@ from typing import Any
 
 from hwflow.errors import DoesNotFitError
 from hwflow.integer_graph import IntegerGraph
-from hwflow.plan import cost, planner
+from hwflow.plan import cost, fifo_search, planner
 from hwflow.plan.cost import NOTHING, Resources
 from hwflow.plan.device import Device
 from hwflow.plan.fit import worded
 from hwflow.plan.folding import Fold
 from hwflow.plan.mapping import Choices
-from hwflow.plan.pacing import sized_for
 from hwflow.plan.planner import Plan
 from hwflow.plan.streams import StreamGraph
 
@@ -175,7 +174,7 @@ class _Steering:
 
     def built(self, plan: Plan, interval: int) -> _Built:
         """A plan held to an interval, or to its own if that is longer."""
-        streams = sized_for(plan.graph, interval)
+        streams = fifo_search.sized(plan.graph, interval_cycles=interval)
         total = cost.total_cost(streams)
         fits = total.fits(self.device, self.goal.share)
         kept = max(interval, plan.interval_cycles)

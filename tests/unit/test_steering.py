@@ -16,7 +16,6 @@ from hwflow.plan.dataflow import simulate
 from hwflow.plan.device import Device, find_device
 from hwflow.plan.fifo_search import sized
 from hwflow.plan.mapping import Choices, map_graph
-from hwflow.plan.pacing import sized_for
 from hwflow.plan.search import slowest
 from hwflow.plan.steering import Goal, decisions_json, plan_for, steered, with_decisions
 from hwflow.plan.streams import StreamGraph
@@ -104,10 +103,10 @@ def test_depths_for_a_longer_interval_keep_it_with_less() -> None:
     room = small(lut=8_000)
     graph = plan_for(bypass(size=20, channels=8), CHOICES, room, Goal(), CLOCK).graph
     shortest, _ = slowest(graph)
-    tight = sized_for(graph, shortest)
+    tight = sized(graph, interval_cycles=shortest)
     assert tight.stream_bits == sized(graph).stream_bits
     for interval in (shortest + 1, 2 * shortest):
-        loose = sized_for(graph, interval)
+        loose = sized(graph, interval_cycles=interval)
         assert set(loose.streams) == set(graph.streams)
         assert loose.processes == graph.processes
         result = simulate(loose)
