@@ -57,6 +57,9 @@ def held_up_to(
     if verdict.deadlock:
         assert result.deadlock
     elif verdict.interval_cycles == interval:
+        # frames that had waited behind a join may still be catching up
+        if result.interval_cycles != interval:
+            result = Simulator(graph).run(depths, 8 * MANY_FRAMES)
         assert result.interval_cycles == interval
     else:
         assert verdict.interval_cycles > interval  # it always settles
