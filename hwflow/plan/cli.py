@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from hwflow.plan.dataflow import Dataflow
+    from hwflow.plan.fifo_search import DepthProof
     from hwflow.plan.planner import Plan
     from hwflow.plan.streams import StreamGraph
 
@@ -142,10 +143,14 @@ def dataflow(
         mapped = Project(project).streams
     else:
         mapped = flow.planned_streams(project, output, RichProgress())
-    if minimise:
-        mapped = fifo_search.sized(mapped, exact=prove)
+    proofs: tuple[DepthProof, ...] = ()
+    if minimise and prove:
+        mapped, proofs = fifo_search.minimised(mapped)
+    elif minimise:
+        mapped = fifo_search.sized(mapped)
+    elif prove:
+        proofs = fifo_search.prove(mapped)
     result = simulate(mapped)
-    proofs = fifo_search.prove(mapped) if prove and not result.deadlock else ()
     if as_json:
         found = dataflow_json(mapped, result)
         found["proofs"] = [

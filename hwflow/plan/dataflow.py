@@ -18,7 +18,7 @@ from hwflow.plan.dataflow_core import core, network_of, pointer
 from hwflow.plan.streams import StreamGraph
 
 FEWEST_FRAMES = 3
-MOST_FRAMES = 12
+MOST_FRAMES = 48
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,27 @@ def sized(graph: StreamGraph, *, interval_cycles: int = 0, exact: bool = False) 
     """
     if not graph.processes:
         return graph
-    depths = _Search(graph, interval_cycles, exact).run()
+    return _with_depths(graph, _Search(graph, interval_cycles, exact).run())
+
+
+def minimised(graph: StreamGraph) -> tuple[StreamGraph, tuple[DepthProof, ...]]:
+    """As `sized` to the beat, and what one beat less does at the streams that joins depend on.
+
+    What the search has tried is not tried again: other streams had become no shallower then, and a
+    deeper one never blocks or slows.
+
+    Raises:
+        DesignError: for a kernel without a schedule.
+        ToolError: if the compiled core is missing.
+    """
+    if not graph.processes:
+        return graph, ()
+    search = _Search(graph, 0, True)
+    depths = search.run()
+    return _with_depths(graph, depths), search.proofs()
+
+
+def _with_depths(graph: StreamGraph, depths: Mapping[str, int]) -> StreamGraph:
     streams = dict(graph.streams)
     for name, stream in graph.streams.items():
         deep = depths[name] > _straight(stream)
@@ -140,11 +160,15 @@ def prove(graph: StreamGraph, streams: Sequence[str] | None = None) -> tuple[Dep
     names = [name for name in chosen if graph.streams[name].depth > 1]
     depths = {name: graph.streams[name].depth for name in names}
     interval = steady.verdict.interval_cycles
-    less = DepthTrials(steady).probes({name: depths[name] - 1} for name in names)
+    found = DepthTrials(steady).probes({name: depths[name] - 1} for name in names)
     return tuple(
-        DepthProof(name, depths[name], interval, found.interval_cycles, found.deadlock)
-        for name, found in zip(names, less, strict=True)
+        _proof(name, depths[name] - 1, interval, less)
+        for name, less in zip(names, found, strict=True)
     )
+
+
+def _proof(name: str, less: int, interval: int, verdict: Verdict) -> DepthProof:
+    return DepthProof(name, less + 1, interval, verdict.interval_cycles, verdict.deadlock)
 
 
 def settled(graph: StreamGraph) -> Steady:
@@ -182,6 +206,7 @@ class _Search:
         self.target = max(interval_cycles, self.network.least_interval)
         self.base = {name: _straight(stream) for name, stream in graph.streams.items()}
         self.depths = dict(self.base)
+        self.tried: dict[tuple[str, int], Verdict] = {}
 
     def run(self) -> Mapping[str, int]:
         steady = Steady(self.network, self.target, self.base)
@@ -281,10 +306,19 @@ class _Search:
                 verdicts = self.trials.least(name, [count * step for count in steps])
                 for count, verdict in zip(steps, verdicts, strict=True):
                     self.learn(bounds, step, count * step, verdict)
+                    self.tried[name, count * step] = verdict
                     if verdict.interval_cycles != self.target:
                         tried.append((count * step, verdict))
                 self.depths[name] = min(self.depths[name], bounds.enough * step)
             too_few = max(too_few, bounds.too_few * step)
+
+    def proofs(self) -> tuple[DepthProof, ...]:
+        """What one beat less than found does, at each stream that holds more than one."""
+        less = {name: self.depths[name] - 1 for name in self.to_the_beat if self.depths[name] > 1}
+        untried = [key for key in less.items() if key not in self.tried]
+        found = self.trials.probes({name: depth} for name, depth in untried)
+        verdicts = self.tried | dict(zip(untried, found, strict=True))
+        return tuple(_proof(*key, self.target, verdicts[key]) for key in less.items())
 
     def learn(self, bounds: Bounds, step: int, depth: int, verdict: Verdict) -> None:
         """Tells bounds, in steps, what became of a depth."""
