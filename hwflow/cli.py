@@ -284,7 +284,7 @@ for _command in (
 def main() -> None:
     """The entry point of the `hwflow` command; with `--json` wrong usage makes an object too."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="hwflow", standalone_mode=False)
     except UsageError as error:
         error.show()
         if "--json" in sys.argv[1:]:

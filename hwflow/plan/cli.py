@@ -69,12 +69,19 @@ def plan(
         "--fastest": fastest or None,
     }
     given = [name for name, value in targets.items() if value is not None]
+    faults = [
+        Fault("", "target", f"{name} must be above 0, not {value}")
+        for name, value in targets.items()
+        if value is not None and not value > 0
+    ]
     if len(given) > 1:
-        raise DesignError(Fault("", "target", f"give one of {', '.join(given)}"))
-    if latency_ms is not None and not latency_ms > 0:
-        raise DesignError(Fault("", "target", f"--latency-ms must be above 0, not {latency_ms}"))
+        faults.append(Fault("", "target", f"give one of {', '.join(given)}"))
+    if share is not None and not 0 < share <= 1:
+        faults.append(Fault("", "--share", f"must be above 0 and at most 1, not {share}"))
     if part is not None and all_parts:
-        raise DesignError(Fault("", "part", "give --part or --all-parts, not both"))
+        faults.append(Fault("", "part", "give --part or --all-parts, not both"))
+    if faults:
+        raise DesignError(faults)
     read = read_design(design)
     clock = read.hardware.clock_period_ns
     devices = (

@@ -124,6 +124,22 @@ def test_build_hands_its_options_to_the_flow(flow: Flow) -> None:
     }
 
 
+def test_all_faults_of_the_options_of_plan_are_told_before_the_design_is_read() -> None:
+    result = run("plan", "toy.yaml", "--share", "3", "--interval", "0", "--fps", "nan")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "target: --fps must be above 0, not nan",
+        "target: --interval must be above 0, not 0",
+        "target: give one of --fps, --interval",
+        "--share: must be above 0 and at most 1, not 3.0",
+    ]
+    result = run("plan", "toy.yaml", "--part", "zcu102", "--all-parts", "--latency-ms", "-1")
+    assert result.stderr.splitlines() == [
+        "target: --latency-ms must be above 0, not -1.0",
+        "part: give --part or --all-parts, not both",
+    ]
+
+
 def test_build_ends_with_the_verdict(flow: Flow) -> None:
     lines = run("build", "toy.yaml").stdout.splitlines()
     assert lines[-1] == (
