@@ -14,8 +14,8 @@
 namespace hwflow {
 
 // Beats of which each comes at least so many cycles after the next, and the last after the first of
-// some frames before: `delay` in all, over `frames`. No depths of other streams help, and nothing
-// that was guessed about other beats matters: a frame takes at least delay / frames cycles.
+// some frames before: `delay` in all, over `frames`. Whatever the times of beats are, a frame takes
+// at least delay / frames cycles with these depths.
 struct DependencyCycle {
   std::int64_t delay = 0;
   std::int64_t frames = 0;

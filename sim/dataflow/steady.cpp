@@ -93,7 +93,6 @@ class Steady final : public SteadyState {
   void follow(const SteadyState& other) override {
     const Frame<Time>& from = dynamic_cast<const Steady&>(other).frame_;
     frame_.depths = from.depths;
-    far_ = dynamic_cast<const Steady&>(other).far_;
     for (std::size_t place = 0; place < frame_.ends.size(); ++place) {
       frame_.ends[place].now = from.ends[place].now;
     }
@@ -164,8 +163,6 @@ class Steady final : public SteadyState {
   SteadyResult iterate() {
     SteadyResult result;
     result.interval = frame_.interval;
-    const bool goes_far = changed_ && changed_ == far_;
-    if (goes_far) far_.reset();
     Budget budget;
     std::int64_t worked_out = 0;
     bool all = false;
@@ -175,11 +172,10 @@ class Steady final : public SteadyState {
       worked_out += beats;
       budget.steps += beats;
       budget.attempt = std::max(budget.attempt, beats);
-      if (!all && pass > 0 && worked_out > (goes_far ? 0 : kLong * beats_)) {
+      if (!all && worked_out > kLong * beats_) {
         // a delay that travels far crosses the network in one frame if all are worked out
         all = true;
         all_since = pass;
-        far_ = changed_;
         for (FrameProcess& process : frame_.processes) process.active = true;
         for (Choice& choice : choices_) choice.returns = kReturns;
       }
@@ -396,7 +392,6 @@ class Steady final : public SteadyState {
   std::vector<std::vector<Time>> kept_;  // by end: what it did before, of touched processes
   std::int64_t beats_ = 0;               // of all ends
   std::optional<std::size_t> changed_;   // the only stream whose depth changed
-  std::optional<std::size_t> far_;       // the last for which all processes were worked out
   bool keeping_ = false;                 // what active processes did, to go back to
 };
 

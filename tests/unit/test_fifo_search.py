@@ -14,6 +14,7 @@ from hwflow.integer_graph import IntegerGraph
 from hwflow.plan import fifo_search, steady
 from hwflow.plan.dataflow import Dataflow, Simulator, simulate
 from hwflow.plan.dataflow_core import network_of
+from hwflow.plan.depth_bounds import Bounds
 from hwflow.plan.depth_trials import DepthTrials
 from hwflow.plan.fifo_search import (
     FRAMES_HELD,
@@ -156,6 +157,23 @@ def test_a_proof_says_truly_whether_a_depth_is_least(
         assert proof.is_least == (less.interval_cycles != proof.interval_cycles)
 
 
+@settings(max_examples=40)
+@given(plans(), st.data())
+def test_no_depth_below_the_one_needed_keeps_the_interval(
+    graph: StreamGraph, data: st.DataObject
+) -> None:
+    mapped = sized(graph)
+    found = state(mapped, {name: stream.depth for name, stream in mapped.streams.items()})
+    for name, stream in mapped.streams.items():
+        if stream.depth == 1:
+            continue
+        verdict = found.probe({name: data.draw(st.integers(1, stream.depth - 1), label=name)})
+        assert verdict.depth_needed <= stream.depth
+        if verdict.depth_needed:
+            less = found.probe({name: verdict.depth_needed - 1})
+            assert less.interval_cycles != found.interval
+
+
 @settings(max_examples=25)
 @given(plans(), st.integers(1, 4), st.data())
 def test_depths_tried_at_once_are_as_one_by_one(
@@ -191,7 +209,7 @@ def test_bounds_close_in_on_the_least_number(count: int, data: st.DataObject) ->
     low = data.draw(st.integers(0, 50))
     high = low + data.draw(st.integers(1, 400))
     least = data.draw(st.integers(low + 1, high))
-    bounds, tried = fifo_search.Bounds(low, high), set()
+    bounds, tried = Bounds(low, high), set()
     while bounds.between:
         numbers = bounds.next(count)
         assert 1 <= len(numbers) <= count
